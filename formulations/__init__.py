@@ -1,0 +1,39 @@
+"""What is solved: the k-sparse probe problem, its losses, exact fits, bounds, and models. numpy in, numbers out."""
+
+from formulations.bounds import (
+    DualPoint,
+    dual_point,
+    dual_points,
+    forced_bounds,
+    light_bound,
+    node_bound,
+    support_bound,
+)
+from formulations.errors import InputError, OptprobeError, UnsupportedProblem
+from formulations.fit import Fits, fit_support, fit_supports, penalised_fit
+from formulations.losses import LOSSES, Loss, loss_named
+from formulations.problem import SparseProbeProblem, sparse_probe_problem, value_digest, weighted_standardisation
+
+__all__ = [
+    "LOSSES",
+    "DualPoint",
+    "Fits",
+    "InputError",
+    "Loss",
+    "OptprobeError",
+    "SparseProbeProblem",
+    "UnsupportedProblem",
+    "dual_point",
+    "dual_points",
+    "fit_support",
+    "fit_supports",
+    "forced_bounds",
+    "light_bound",
+    "loss_named",
+    "node_bound",
+    "penalised_fit",
+    "sparse_probe_problem",
+    "support_bound",
+    "value_digest",
+    "weighted_standardisation",
+]

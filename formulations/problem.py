@@ -1,0 +1,317 @@
+"""The k-sparse probe problem: data, weights, loss, ridge and k, validated, with its standardisation.
+
+    F(S) = min over b in R^S, b0 in R of  sum_i w_i loss(y_i, Z_iS b + b0) + (ridge / 2) |b|^2
+    F*_k = min F(S) over |S| <= k
+
+with ``Z_ij = (X_ij - shift_j) * inv_scale_j``, evaluated elementwise in float64 from the stored ``shift`` and
+``inv_scale``, so that whoever rebuilds Z from them holds the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from formulations.errors import InputError
+from formulations.losses import Loss, loss_named
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CLASS_WEIGHTS = ("none", "balanced")
+CONSTANT = 1e-12
+"""A column is constant where its standard deviation is below this share of its largest absolute value."""
+LARGEST = 1e100
+"""Activations beyond this absolute value are refused: their squares would leave float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class SparseProbeProblem:
+    """Find k of ``n_neurons`` neurons that predict ``y`` best, in the loss and ridge given.
+
+    Made by `sparse_probe_problem`, which validates; the fields are then immutable.
+
+    Attributes
+    ----------
+    X : ndarray, shape (n_rows, n_neurons), float32 or float64
+        Activations.
+    y : ndarray, shape (n_rows,)
+        Labels in {-1.0, +1.0}.
+    w : ndarray, shape (n_rows,)
+        Weights of the rows, non-negative, with sum 1.
+    k : int
+        Largest size of a support.
+    loss : Loss
+        Squared, logistic or hinge.
+    ridge : float
+        Coefficient of ``|b|^2 / 2`` on the standardised neurons, on the scale of the mean loss.
+    class_weight : str
+        ``"none"`` or ``"balanced"`` (both classes weigh one half).
+    weighted : bool
+        Whether the rows came with weights of their own.
+    among : tuple of int, or None
+        The columns a support may use; None means all of them.
+    """
+
+    X: NDArray[Any]
+    y: Floats
+    w: Floats
+    k: int
+    loss: Loss
+    ridge: float
+    class_weight: str = "none"
+    weighted: bool = False
+    among: tuple[int, ...] | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def n_neurons(self) -> int:
+        return int(self.X.shape[1])
+
+    @cached_property
+    def _standardisation(self) -> tuple[Floats, Floats]:
+        return weighted_standardisation(self.X, self.w)
+
+    @property
+    def shift(self) -> Floats:
+        """The weighted mean of every column, shape (n_neurons,)."""
+        return self._standardisation[0]
+
+    @property
+    def inv_scale(self) -> Floats:
+        """The reciprocal of every column's weighted standard deviation, 0 where it is constant, shape (n_neurons,)."""
+        return self._standardisation[1]
+
+    @cached_property
+    def Z(self) -> Floats:
+        """The standardised activations, shape (n_rows, n_neurons), one neuron contiguous after the other."""
+        Z = np.empty(self.X.shape, dtype=np.float64, order="F")
+        np.subtract(self.X, self.shift, out=Z)
+        Z *= self.inv_scale
+        return Z
+
+    @cached_property
+    def candidates(self) -> Ints:
+        """The columns that a support may contain: not constant, and among the allowed ones; sorted."""
+        usable = self.inv_scale > 0
+        if self.among is not None:
+            allowed = np.zeros(self.n_neurons, dtype=bool)
+            allowed[list(self.among)] = True
+            usable &= allowed
+        return np.flatnonzero(usable)
+
+    @property
+    def size(self) -> int:
+        """The size of the supports to search: k, or the number of candidates where that is smaller."""
+        return min(self.k, len(self.candidates))
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The `value_digest` of X, y and w."""
+        return {"X": value_digest(self.X), "y": value_digest(self.y), "w": value_digest(self.w)}
+
+    def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
+        """The same data with another k, ridge or loss; what was computed from the data is kept."""
+        chosen = self.loss if loss is None else loss_named(loss)
+        new = replace(
+            self,
+            k=_checked_k(self.k if k is None else k, self.n_neurons),
+            ridge=_checked_ridge(self.ridge if ridge is None else ridge, chosen),
+            loss=chosen,
+        )
+        for name in ("_standardisation", "Z", "candidates", "digests"):
+            if name in self.__dict__:
+                new.__dict__[name] = self.__dict__[name]
+        return new
+
+    def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:
+        """The penalised weighted loss at one point: an upper bound of F(support)."""
+        f = self.Z[:, np.asarray(support, dtype=np.int64)] @ coef + intercept
+        return float(self.w @ self.loss.value(self.y, f) + 0.5 * self.ridge * (coef @ coef))
+
+    def __str__(self) -> str:
+        scope = "" if self.among is None else f", among {len(self.among)} of them"
+        return (
+            f"{self.k}-sparse probe of {self.n_neurons} neurons on {self.n_rows} rows "
+            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
+        )
+
+
+def sparse_probe_problem(
+    X: ArrayLike,
+    y: ArrayLike,
+    k: int,
+    *,
+    loss: str = "logistic",
+    ridge: float = 0.01,
+    class_weight: str = "none",
+    sample_weight: ArrayLike | None = None,
+    among: Sequence[int] | Ints | None = None,
+) -> SparseProbeProblem:
+    """Validate data and parameters into a `SparseProbeProblem`.
+
+    Parameters
+    ----------
+    X : array_like, shape (n_rows, n_neurons)
+        Finite numbers. float32 and float64 are kept as they are, float16 becomes float32, the rest float64.
+    y : array_like, shape (n_rows,)
+        Two distinct numbers; the larger is the positive class.
+    k : int
+        1 <= k <= n_neurons.
+    loss : {"squared", "logistic", "hinge"}
+    ridge : float
+        Positive; zero is allowed for the squared loss.
+    class_weight : {"none", "balanced"}
+    sample_weight : array_like, shape (n_rows,), optional
+        Non-negative; both classes must keep a positive weight.
+    among : sequence of int, optional
+        The only columns that a support may use.
+
+    Raises
+    ------
+    InputError
+        One sentence that says what is wrong, where, and what to do.
+    """
+    matrix = _checked_matrix(X)
+    labels = _checked_labels(y, len(matrix))
+    chosen = loss_named(loss)
+    return SparseProbeProblem(
+        X=matrix,
+        y=labels,
+        w=_checked_weights(labels, class_weight, sample_weight),
+        k=_checked_k(k, matrix.shape[1]),
+        loss=chosen,
+        ridge=_checked_ridge(ridge, chosen),
+        class_weight=class_weight,
+        weighted=sample_weight is not None,
+        among=_checked_among(among, matrix.shape[1]),
+    )
+
+
+def weighted_standardisation(X: NDArray[Any], w: Floats) -> tuple[Floats, Floats]:
+    """Weighted mean and reciprocal weighted standard deviation of every column, each of shape (n_neurons,).
+
+    The reciprocal is 0 for constant columns: those whose deviation is below `CONSTANT` times their largest value.
+    """
+    shift = np.empty(X.shape[1])
+    deviation = np.empty(X.shape[1])
+    largest = np.empty(X.shape[1])
+    used = w > 0
+    total = w.sum()
+    for start in range(0, X.shape[1], 256):
+        block = slice(start, start + 256)
+        columns = X[:, block].astype(np.float64)
+        shift[block] = w @ columns / total
+        largest[block] = np.abs(columns[used]).max(axis=0)
+        columns -= shift[block]
+        columns *= columns
+        deviation[block] = np.sqrt(w @ columns / total)
+    constant = deviation <= CONSTANT * largest
+    return shift, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+
+
+def value_digest(array: NDArray[Any]) -> str:
+    """sha256 of an array's shape and values (as little-endian float64 in row order), whatever type stores them."""
+    sha = hashlib.sha256(f"{','.join(map(str, array.shape))}:".encode())
+    rows = max(1, 2**20 // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        sha.update(np.ascontiguousarray(array[start : start + rows], dtype="<f8").tobytes())
+    return sha.hexdigest()
+
+
+def _checked_matrix(X: ArrayLike) -> NDArray[Any]:
+    matrix = np.asarray(X)
+    if matrix.ndim != 2:
+        raise InputError(f"X has {matrix.ndim} dimensions: give a matrix of n_rows x n_neurons")
+    if matrix.size == 0:
+        raise InputError(f"X has shape {matrix.shape}: give at least one row and one neuron")
+    if matrix.dtype.kind not in "fiub":
+        raise InputError(f"X holds values of type {matrix.dtype}: give numbers")
+    if matrix.dtype == np.float16:
+        matrix = matrix.astype(np.float32)
+    elif matrix.dtype not in (np.float32, np.float64):
+        matrix = matrix.astype(np.float64)
+    if not np.isfinite(matrix).all():
+        row, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise InputError(f"X is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
+    if matrix.dtype == np.float64 and np.abs(matrix).max() > LARGEST:
+        row, column = np.argwhere(np.abs(matrix) > LARGEST)[0]
+        raise InputError(f"X is {matrix[row, column]:g} at row {row}, column {column}: rescale it below {LARGEST:g}")
+    return matrix
+
+
+def _checked_labels(y: ArrayLike, n_rows: int) -> Floats:
+    labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != n_rows:
+        raise InputError(f"y has shape {labels.shape} and X has {n_rows} rows: give one label for each row")
+    if labels.dtype.kind not in "fiub":
+        raise InputError(f"y holds values of type {labels.dtype}: give two distinct numbers, such as -1 and 1")
+    values = np.unique(labels)
+    if len(values) == 1:
+        raise InputError(f"y has one class only ({values[0]}): give rows of both classes")
+    if len(values) != 2 or not np.isfinite(values.astype(np.float64)).all():
+        shown = ", ".join(str(value) for value in values[:4])
+        raise InputError(f"y has {len(values)} distinct values ({shown}, ...): give exactly two, such as -1 and 1")
+    return np.where(labels == values[1], 1.0, -1.0)
+
+
+def _checked_weights(y: Floats, class_weight: str, sample_weight: ArrayLike | None) -> Floats:
+    if class_weight not in CLASS_WEIGHTS:
+        raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
+    n_rows = len(y)
+    positive = y > 0
+    if sample_weight is None:
+        if class_weight == "none":
+            return np.full(n_rows, 1.0 / n_rows)
+        return np.asarray(np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum()))
+    given = np.asarray(sample_weight)
+    if given.shape != (n_rows,) or given.dtype.kind not in "fiub":
+        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {n_rows} rows")
+    w: Floats = given.astype(np.float64)
+    if not np.isfinite(w).all() or (w < 0).any():
+        row = int(np.flatnonzero(~np.isfinite(w) | (w < 0))[0])
+        raise InputError(f"the weight of row {row} is {w[row]:g}: weights are finite and not negative")
+    for name, rows in (("positive", positive), ("negative", ~positive)):
+        if not w[rows].sum() > 0:
+            raise InputError(f"every row of the {name} class has weight 0: give both classes a positive weight")
+    if class_weight == "balanced":
+        return np.asarray(np.where(positive, 0.5 * w / w[positive].sum(), 0.5 * w / w[~positive].sum()))
+    return np.asarray(w / w.sum())
+
+
+def _checked_k(k: int, n_neurons: int) -> int:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise InputError(f"k is {k!r}: give an integer between 1 and {n_neurons}")
+    if not 1 <= k <= n_neurons:
+        raise InputError(f"k is {k} and there are {n_neurons} neurons: give an integer between 1 and {n_neurons}")
+    return int(k)
+
+
+def _checked_ridge(ridge: float, loss: Loss) -> float:
+    if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.integer | np.floating):
+        raise InputError(f"the ridge is {ridge!r}: give a number")
+    if not np.isfinite(ridge) or ridge < 0 or (ridge == 0 and loss.least_ridge_excluded):
+        least = "positive" if loss.least_ridge_excluded else "not negative"
+        raise InputError(f"the ridge is {ridge:g}: with the {loss.name} loss it must be finite and {least}")
+    return float(ridge)
+
+
+def _checked_among(among: Sequence[int] | Ints | None, n_neurons: int) -> tuple[int, ...] | None:
+    if among is None:
+        return None
+    columns = sorted({int(j) for j in among})
+    if not columns:
+        raise InputError("no column is allowed: name at least one, or leave `among` out")
+    if columns[0] < 0 or columns[-1] >= n_neurons:
+        column = columns[0] if columns[0] < 0 else columns[-1]
+        raise InputError(f"column {column} does not exist: there are {n_neurons} neurons, counted from 0")
+    return tuple(columns)

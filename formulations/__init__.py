@@ -7,6 +7,7 @@ from formulations.bounds import (
     forced_bounds,
     light_bound,
     node_bound,
+    rounding_margin,
     support_bound,
 )
 from formulations.errors import InputError, OptprobeError, UnsupportedProblem
@@ -32,6 +33,7 @@ __all__ = [
     "loss_named",
     "node_bound",
     "penalised_fit",
+    "rounding_margin",
     "sparse_probe_problem",
     "support_bound",
     "value_digest",

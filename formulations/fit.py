@@ -91,7 +91,13 @@ class PenalisedFit:
 
 
 def penalised_fit(
-    loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, start: Floats | None = None
+    loss: Loss,
+    Q: Floats,
+    y: Floats,
+    w: Floats,
+    penalty: Floats,
+    start: Floats | None = None,
+    iterations: int = MAX_ITERATIONS,
 ) -> PenalisedFit:
     """Minimise ``sum_i w_i loss(y_i, f_i) + sum_j penalty_j b_j^2 / 2`` with ``f = Q' (b, b0)``, for a batch.
 
@@ -103,13 +109,15 @@ def penalised_fit(
         Non-negative.
     start : ndarray, shape (m, q + 1), optional
         First point of Newton's method (logistic loss).
+    iterations : int
+        At most so many steps; the dual value is valid after any number of them.
     """
     full = np.concatenate([penalty, np.zeros((len(Q), 1))], axis=1)
     if isinstance(loss, Squared):
         return _least_squares(loss, Q, y, w, full)
     if isinstance(loss, Hinge):
-        return _interior_point(loss, Q, y, w, full)
-    return _newton(loss, Q, y, w, full, start)
+        return _interior_point(loss, Q, y, w, full, iterations)
+    return _newton(loss, Q, y, w, full, start, iterations)
 
 
 def _predict(Q: Floats, beta: Floats) -> Floats:
@@ -153,7 +161,9 @@ def _hessian(Q: Floats, curvature: Floats, penalty: Floats) -> Floats:
     return H
 
 
-def _newton(loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, start: Floats | None) -> PenalisedFit:
+def _newton(
+    loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, start: Floats | None, iterations: int
+) -> PenalisedFit:
     """Newton's method with step halving; ends when the decrement is far below the objective."""
     m, q1, _ = Q.shape
     if start is None:
@@ -163,7 +173,7 @@ def _newton(loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, start:
     beta = start.copy()
     objective = _primal(loss, _predict(Q, beta), y, w, penalty, beta)
     active = np.arange(m)
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(iterations):
         Qa, b, d = (Q, beta, penalty) if len(active) == m else (Q[active], beta[active], penalty[active])
         f = _predict(Qa, b)
         gradient = np.matmul(Qa, (w * loss.derivative(y, f))[:, :, None])[:, :, 0] + d * b
@@ -189,30 +199,32 @@ def _newton(loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, start:
     return _finish(loss, Q, y, w, penalty, beta, loss.derivative(y, _predict(Q, beta)))
 
 
-def _interior_point(loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats) -> PenalisedFit:
+def _interior_point(loss: Loss, Q: Floats, y: Floats, w: Floats, penalty: Floats, iterations: int) -> PenalisedFit:
     """Mehrotra's predictor-corrector method for the weighted hinge loss.
 
-    Unknowns: beta, t (the dual, in (0, 1)), xi >= max(0, 1 - y f) and r = xi - 1 + y f. At the optimum
-    ``penalty * beta = Q (w t y)``, ``t r = 0`` and ``(1 - t) xi = 0``; eliminating all but beta leaves a system of
-    q + 1 unknowns: ``(diag(penalty) + Q W E Q') dbeta = rhs`` with ``E = 1 / (r / t + xi / (1 - t))``.
+    Unknowns: beta, t (the dual, in (0, 1)), s = 1 - t, xi >= max(0, 1 - y f) and r = xi - 1 + y f. At the optimum
+    ``penalty * beta = Q (w t y)``, ``t r = 0`` and ``s xi = 0``; eliminating all but beta leaves a system of
+    q + 1 unknowns: ``(diag(penalty) + Q W E Q') dbeta = rhs`` with ``E = 1 / (r / t + xi / s)``. s is carried along,
+    since 1 - t loses it where t tends to 1.
     """
     m, q1, n = Q.shape
     best = PenalisedFit(np.zeros((m, q1)), np.full(m, np.inf), np.full(m, -np.inf), np.zeros((m, n)))
     beta = np.zeros((m, q1))
     t = np.broadcast_to(-y * loss.feasible(y, w, -0.5 * y), (m, n)).copy()
-    xi, r = np.full((m, n), 1.5), np.full((m, n), 0.5)
+    s, xi, r = 1.0 - t, np.full((m, n), 1.5), np.full((m, n), 0.5)
     active = np.arange(m)
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(iterations):
         Qa, d = (Q, penalty) if len(active) == m else (Q[active], penalty[active])
         found = _finish(loss, Qa, y, w, d, beta, -y * t)
         _keep_best(best, active, found)
         go = best.objective[active] - best.lower[active] > RELATIVE_GAP * best.objective[active] + 1e-15
+        go &= (t * r + s * xi) @ w > 1e-15
         if not go.any():
             break
         if not go.all():
             active, Qa, d = active[go], Qa[go], d[go]
-            beta, t, xi, r = beta[go], t[go], xi[go], r[go]
-        beta, t, xi, r = _predict_and_correct(Qa, y, w, d, (beta, t, xi, r))
+            beta, t, s, xi, r = beta[go], t[go], s[go], xi[go], r[go]
+        beta, t, s, xi, r = _predict_and_correct(Qa, y, w, d, (beta, t, s, xi, r))
     return best
 
 
@@ -223,13 +235,15 @@ def _keep_best(best: PenalisedFit, active: Ints, found: PenalisedFit) -> None:
 
 
 def _predict_and_correct(
-    Q: Floats, y: Floats, w: Floats, penalty: Floats, point: tuple[Floats, Floats, Floats, Floats]
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """One step of the interior-point method from (beta, t, xi, r); the equations are in `_interior_point`."""
-    beta, t, xi, r = point
-    s = 1.0 - t
+    Q: Floats, y: Floats, w: Floats, penalty: Floats, point: tuple[Floats, Floats, Floats, Floats, Floats]
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """One step of the interior-point method from (beta, t, s, xi, r); the equations are in `_interior_point`."""
+    beta, t, s, xi, r = point
     E = 1.0 / (r / t + xi / s)
-    inverse = np.linalg.inv(_hessian(Q, w * E, np.where(penalty > 0, penalty, 1e-15)))
+    H = _hessian(Q, w * E, np.where(penalty > 0, penalty, 1e-14))
+    diagonal = np.arange(Q.shape[1])
+    H[:, diagonal, diagonal] *= 1 + 1e-12
+    inverse = np.linalg.inv(H)
     residual = penalty * beta - np.matmul(Q, (w * t * y)[:, :, None])[:, :, 0]
 
     def direction(c1: Floats, c2: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -248,7 +262,7 @@ def _predict_and_correct(
     centre = (mu * np.clip(left / mu, 1e-6, 1.0) ** 3)[:, None]
     dbeta, dt, dxi, dr = direction(centre - t * r - dt * dr, centre - s * xi + dt * dxi)
     reach = _reach(0.995, (t, dt), (s, -dt), (xi, dxi), (r, dr))
-    return beta + reach * dbeta, t + reach * dt, xi + reach * dxi, r + reach * dr
+    return beta + reach * dbeta, t + reach * dt, s - reach * dt, xi + reach * dxi, r + reach * dr
 
 
 def _reach(fraction: float, *pairs: tuple[Floats, Floats]) -> Floats:

@@ -1,0 +1,197 @@
+"""The certificate file: a claim about a k-sparse probe problem, its proof, and the scope in words.
+
+The layout is that of safetensors: 8 bytes of header length, a JSON header, raw little-endian arrays. Under
+``__metadata__`` stand the format, the claim (canonical JSON: sorted keys, no spaces, floats by repr) and the sha256 of
+claim and arrays. Reading it executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from optprobe.certificates import checker
+from optprobe.errors import CertificateRejected, InputError
+
+if TYPE_CHECKING:
+    from optprobe.engines.solution import Solution, TreeProof
+
+STATED_VERSIONS = ("optprobe", "numpy", "highspy", "numba")
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A claim and the arrays that prove it.
+
+    Attributes
+    ----------
+    claim : dict
+        ``data`` (digests, n_rows, n_neurons), ``problem``, ``result``, ``proof``, ``scope``, ``versions``.
+    arrays : dict of str to ndarray
+        shift, inv_scale, coef, the weights where the rows brought their own, and the proof.
+    """
+
+    claim: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, solution: Solution, scope: Mapping[str, object]) -> Certificate:
+        """The certificate of a solution; ``scope`` says what the data are (model, layer, feature, digests ...)."""
+        from optprobe.engines.solution import TreeProof
+
+        problem, tree = solution.problem, isinstance(solution.proof, TreeProof)
+        claim = {
+            "data": {**problem.digests, "n_rows": problem.n_rows, "n_neurons": problem.n_neurons},
+            "problem": {
+                "k": problem.k,
+                "loss": problem.loss.name,
+                "ridge": problem.ridge,
+                "class_weight": problem.class_weight,
+                "weighted": problem.weighted,
+                "among": None if problem.among is None else list(problem.among),
+            },
+            "result": {
+                "support": list(solution.support),
+                "intercept": solution.intercept,
+                "upper_bound": solution.upper_bound,
+                "lower_bound": solution.lower_bound,
+                "tolerance": solution.tolerance,
+                "optimal": solution.optimal,
+                "status": solution.status_sentence,
+                "engine": solution.engine,
+                "regime": solution.regime,
+            },
+            "proof": "tree" if tree else "sweep",
+            "scope": dict(scope),
+            "versions": _versions(),
+        }
+        arrays = {"shift": problem.shift, "inv_scale": problem.inv_scale, "coef": solution.coef}
+        if problem.weighted:
+            arrays["w"] = problem.w
+        if isinstance(solution.proof, TreeProof):
+            arrays |= _tree_arrays(solution.proof)
+        return cls(json.loads(_canonical(claim)), arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """Read a certificate.
+
+        Raises `CertificateRejected` where the file is truncated or altered, `InputError` where there is none.
+        """
+        try:
+            return cls(*checker.read(str(path)))
+        except checker.Rejected as rejected:
+            raise CertificateRejected(f"{path}: {rejected}") from rejected
+        except checker.Unusable as unusable:
+            raise InputError(str(unusable)) from unusable
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file under a temporary name in the same folder, then rename it; returns the path.
+
+        Raises `InputError` where the folder cannot be written.
+        """
+        from safetensors.numpy import save
+
+        path, claim = Path(path), _canonical(self.claim)
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        plain = save(arrays)
+        body = plain[8 + int.from_bytes(plain[:8], "little") :]
+        stated = {"format": checker.FORMAT, "claim": claim, "sha256": checker.content_digest(claim, body)}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        except OSError as error:
+            raise InputError(f"the certificate {path} cannot be written: {error.strerror}") from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(save(arrays, metadata=stated))
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+        return path
+
+    @property
+    def sentence(self) -> str:
+        """One sentence with scope and bounds, fit for a paper."""
+        return _sentence(self.claim)
+
+
+def verify(path: str | Path, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> checker.Verdict:
+    """Check a certificate file against its data with the independent checker.
+
+    Raises `InputError` where there is no such file.
+    """
+    weight = None if sample_weight is None else np.asarray(sample_weight)
+    try:
+        return checker.verify(str(path), np.asarray(X), np.asarray(y), weight)
+    except checker.Unusable as unusable:
+        raise InputError(str(unusable)) from unusable
+
+
+def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:
+    return {
+        "tree.kind": proof.kind,
+        "tree.argument": proof.argument,
+        "points.start": proof.point_start,
+        "points.columns": proof.point_columns,
+        "points.coef": proof.point_coef,
+        "points.intercept": proof.point_intercept,
+        "duals": proof.duals,
+    }
+
+
+def _canonical(claim: Mapping[str, Any]) -> str:
+    return json.dumps(claim, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in STATED_VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _sentence(claim: Mapping[str, Any]) -> str:
+    data, problem, result = claim["data"], claim["problem"], claim["result"]
+    scope = claim["scope"]
+    neurons = "neuron" if len(result["support"]) == 1 else "neurons"
+    among = f"the {data['n_neurons']} neurons"
+    if problem["among"] is not None:
+        among = f"these {len(problem['among'])} of {among}"
+    where = "".join(
+        f" of {name} {scope[name]}" if name != "model" else f" of {scope[name]}"
+        for name in ("layer", "model")
+        if scope.get(name) is not None
+    )
+    feature = f" for the feature {scope['feature']!r}" if scope.get("feature") else ""
+    setting = f"{problem['loss']} loss, ridge {problem['ridge']:g}, class weights {problem['class_weight']}"
+    support = ", ".join(map(str, result["support"]))
+    upper, lower = result["upper_bound"], result["lower_bound"]
+    if result["optimal"]:
+        return (
+            f"Among {among}{where}, no set of {problem['k']}{feature} has a {problem['loss']} objective below "
+            f"{lower:.9g}; the {neurons} {support} attain {upper:.9g} (certified optimal to {upper - lower:.1g}; "
+            f"{setting}; {data['n_rows']} rows)."
+        )
+    gap = (upper - lower) / abs(upper) if upper else 0.0
+    return (
+        f"Among {among}{where}, the {neurons} {support} are the best known set of {problem['k']}{feature}, gap "
+        f"{100 * gap:.1f}%: objective {upper:.9g}, certified lower bound {lower:.9g} ({setting}; {data['n_rows']} rows)."
+    )

@@ -1,0 +1,7 @@
+"""How the problem is solved: exact engines behind `solve`."""
+
+from optprobe.engines.budget import Budget, Progress
+from optprobe.engines.solution import Solution, Status, SweepProof, TreeProof
+from optprobe.engines.solve import METHODS, solve
+
+__all__ = ["METHODS", "Budget", "Progress", "Solution", "Status", "SweepProof", "TreeProof", "solve"]

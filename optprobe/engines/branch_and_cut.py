@@ -1,0 +1,190 @@
+"""Branch and cut: any loss, any k. One tree, best bound first; every bound is a dual vector over all columns.
+
+At each node the relaxation is raised by direct dual ascent; its dual vector then *screens*: a free neuron whose bound,
+forced inside, reaches the incumbent leaves the node, and the same vector proves it. Nodes with one neuron left are
+closed by the exact fits of what survives. Leaves and screens are the proof.
+
+Sources: Bertsimas, Pauphilet, Van Parys 2021 (the relaxation and its cuts); Guyard, Herzet, Elvira, Arslan 2024 and
+Hazimeh, Mazumder, Saab 2022 (branch and bound on first-order bounds).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import SparseProbeProblem, fit_supports
+from formulations.losses import Hinge
+from optprobe.engines.budget import Progress
+from optprobe.engines.engine import Engine, Task
+from optprobe.engines.relaxation import LiveColumns, Point, ascend
+from optprobe.engines.solution import Outcome
+from optprobe.engines.tree import Node, preorder
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ROOT_ROUNDS, NODE_ROUNDS = 60, 12
+SLACK = 0.1
+"""Nodes are closed at the incumbent minus this share of the tolerance."""
+
+
+def refuses(problem: SparseProbeProblem) -> str | None:
+    if problem.ridge <= 0:
+        return "branch and cut needs a positive ridge, since every dual bound divides by it"
+    return None
+
+
+def run(task: Task) -> Outcome:
+    search = Search(task)
+    search.grow()
+    return search.outcome()
+
+
+class Search:
+    """The state of one search: incumbent, live columns, tree and open nodes."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.problem = task, task.problem
+        self.support, self.upper = task.incumbent, task.objective
+        self.live = LiveColumns(self.problem, self.problem.candidates)
+        self.screened = np.inf
+        self.tried: set[tuple[int, ...]] = {task.incumbent}
+        self.nodes = self.fits = 0
+        self.root = self._root()
+        self.heap: list[tuple[float, int, Node]] = []
+        self.order = itertools.count()
+        self._push(self.root)
+
+    @property
+    def target(self) -> float:
+        return self.upper - SLACK * self.task.tolerance
+
+    def grow(self) -> None:
+        """Split the open node of least bound until none is below the target, or the budget is over."""
+        while self.heap and self.heap[0][0] < self.target and not self.task.budget.over:
+            bound, _, node = heapq.heappop(self.heap)
+            self.task.report(Progress("branch and cut", bound, self.upper))
+            if self.problem.size - len(node.inside) == 1:
+                self._close_by_fits(node)
+            else:
+                self._split(node)
+
+    def outcome(self) -> Outcome:
+        leaves, stack = [], [self.root]
+        while stack:
+            node = stack.pop()
+            if node.children is None:
+                leaves.append(node.bound)
+            else:
+                stack.extend(node.children)
+        counts = {"nodes": self.nodes, "leaves": len(leaves), "fits": self.fits, "live": len(self.live.columns)}
+        lower = min(min(leaves), self.screened, self.upper)
+        return Outcome(self.support, lower, preorder(self.root, self.problem.n_rows), counts)
+
+    def _root(self) -> Node:
+        """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
+        inside, free = np.zeros(0, dtype=np.int64), np.arange(len(self.live.columns))
+        start = self._first_guess()
+        root = self._evaluate(inside, free, start, -np.inf, None, ROOT_ROUNDS)
+        while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns):
+            kept, screens = root.free, root.screens
+            self.live = self.live.restricted(kept)
+            root = self._evaluate(inside, np.arange(len(kept)), root.s[kept], root.bound, root.point, ROOT_ROUNDS)
+            root.screens = screens + root.screens
+        return root
+
+    def _first_guess(self) -> Floats:
+        """A fractional s on the incumbent and on the neurons that correlate most with the labels."""
+        correlation = np.abs(self.live.neurons @ (self.problem.w * self.problem.y))
+        start = np.zeros(len(correlation))
+        start[np.argsort(-correlation, kind="stable")[: 8 * self.problem.size]] = 0.125
+        start[np.searchsorted(self.live.columns, self.support)] = 1.0
+        return start
+
+    def _push(self, node: Node) -> None:
+        if node.bound < self.target:
+            heapq.heappush(self.heap, (node.bound, next(self.order), node))
+
+    def _evaluate(
+        self, inside: Ints, free: Ints, start: Floats, bound: float, point: Point | None, rounds: int = NODE_ROUNDS
+    ) -> Node:
+        """Bound and screen a node; ``bound`` and ``point`` are its parent's, and hold for it too."""
+        self.nodes += 1
+        need = self.problem.size - len(inside)
+        if need > len(free):
+            return Node(inside, free, np.inf, None)
+        if need in (0, len(free)):
+            (leaf,) = self._fit(np.concatenate([inside, free[:need]])[None, :])
+            return Node(inside, free, *leaf)
+        relaxed = ascend(self.live, inside, free, start, self.target, rounds)
+        if relaxed.bound < self.target:
+            self._round(inside, free, relaxed.s, need)
+        counted = relaxed.discount[free]
+        least = np.partition(counted, len(free) - need)[len(free) - need]
+        forced = relaxed.bound + np.maximum(least - counted, 0.0)
+        screened = (forced >= self.target) & (counted < least)
+        screens = []
+        if screened.any() and relaxed.bound < self.target:
+            self.screened = min(self.screened, float(forced[screened].min()))
+            free = free[~screened]
+            screens.append(relaxed.point)
+        own = relaxed.bound
+        if own >= bound:
+            bound, point = own, relaxed.point
+        return Node(inside, free, bound, point, screens, s=relaxed.s)
+
+    def _round(self, inside: Ints, free: Ints, s: Floats, need: int) -> None:
+        """Fit the support that the relaxation points at, if it is new."""
+        best = free[np.argsort(-s[free], kind="stable")[:need]]
+        support = tuple(sorted(map(int, self.live.columns[np.concatenate([inside, best])])))
+        if support not in self.tried:
+            self.tried.add(support)
+            self._fit(np.concatenate([inside, best])[None, :])
+
+    def _fit(self, sets: Ints) -> list[tuple[float, Point]]:
+        """Exact fits of supports given by position: a bound and a point each; the best one may become the incumbent."""
+        supports = np.sort(self.live.columns[sets], axis=1)
+        fits = fit_supports(self.problem, supports)
+        self.fits += len(supports)
+        best = int(np.argmin(fits.objective))
+        if fits.objective[best] < self.upper:
+            self.upper, self.support = float(fits.objective[best]), tuple(map(int, supports[best]))
+        explicit = isinstance(self.problem.loss, Hinge)
+        return [
+            (
+                float(fits.lower[row]),
+                Point(supports[row], fits.coef[row], float(fits.intercept[row]), fits.dual[row] if explicit else None),
+            )
+            for row in range(len(supports))
+        ]
+
+    def _split(self, node: Node) -> None:
+        """Branch on the most undecided of the ten neurons of largest s."""
+        likely = node.free[np.argsort(-node.s[node.free], kind="stable")[:10]]
+        neuron = likely[np.argmin(np.abs(node.s[likely] - 0.6))]
+        rest = node.free[node.free != neuron]
+        node.branch = int(self.live.columns[neuron])
+        node.children = (
+            self._evaluate(np.append(node.inside, neuron), rest, node.s, node.bound, node.point),
+            self._evaluate(node.inside, rest, node.s, node.bound, node.point),
+        )
+        for child in node.children:
+            self._push(child)
+
+    def _close_by_fits(self, node: Node) -> None:
+        """One neuron is left: fit every completion; a chain of branches carries the leaves."""
+        leaves = self._fit(np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1))
+        place = node
+        for at, (neuron, leaf) in enumerate(zip(node.free, leaves)):
+            rest = node.free[at + 1 :]
+            place.branch = int(self.live.columns[neuron])
+            after = Node(node.inside, rest, np.inf, None)
+            place.children = (Node(np.append(node.inside, neuron), rest, *leaf), after)
+            place = after
+
+
+ENGINE = Engine("branch_and_cut", refuses, run)

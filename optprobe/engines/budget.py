@@ -1,0 +1,79 @@
+"""One budget of time for heuristics, root and engine; Ctrl-C ends it early, and the bounds stay valid."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a solve.
+
+    Attributes
+    ----------
+    phase : str
+    lower, upper : float
+        Bounds at this moment, on the mean-loss scale.
+    done : float or None
+        Share of the work done, where the engine knows it.
+    seconds_left : float or None
+        Estimate of the time left, where there is an honest one.
+    """
+
+    phase: str
+    lower: float
+    upper: float
+    done: float | None = None
+    seconds_left: float | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+class Budget:
+    """Seconds left until the time limit; over at once after Ctrl-C.
+
+    As a context manager in the main thread it takes Ctrl-C over: the first one ends the budget, so that the engine
+    returns with valid bounds; the second one raises KeyboardInterrupt.
+    """
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self.started = time.perf_counter()
+        self.time_limit = float("inf") if time_limit is None else time_limit
+        self.interrupted = False
+        self._previous: Any = None
+
+    @property
+    def spent(self) -> float:
+        return time.perf_counter() - self.started
+
+    @property
+    def left(self) -> float:
+        return 0.0 if self.interrupted else self.time_limit - self.spent
+
+    @property
+    def over(self) -> bool:
+        return self.left <= 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True

@@ -1,0 +1,55 @@
+"""What an engine is: a name, what it refuses and why, and a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from formulations import SparseProbeProblem
+from optprobe.engines.budget import Budget, Progress, Report
+from optprobe.engines.solution import Outcome
+
+
+def silent(_: Progress) -> None:
+    """A report that nobody reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A problem to solve from an incumbent within a budget.
+
+    Attributes
+    ----------
+    problem : SparseProbeProblem
+    incumbent : tuple of int
+        A support of ``problem.size`` candidates.
+    objective : float
+        F(incumbent).
+    tolerance : float
+        A gap that counts as closed, on the mean-loss scale.
+    """
+
+    problem: SparseProbeProblem
+    incumbent: tuple[int, ...]
+    objective: float
+    tolerance: float
+    budget: Budget = field(default_factory=Budget)
+    report: Report = silent
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An exact method.
+
+    Attributes
+    ----------
+    name : str
+    refuses : callable
+        Takes a problem; returns the sentence that says what this engine cannot do with it, or None.
+    run : callable
+        Takes a `Task`; returns an `Outcome` whose lower bound is valid, also when the budget ended first.
+    """
+
+    name: str
+    refuses: Callable[[SparseProbeProblem], str | None]
+    run: Callable[[Task], Outcome]

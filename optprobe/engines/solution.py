@@ -1,0 +1,143 @@
+"""What an engine returns, what `solve` returns, and the proofs they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import SparseProbeProblem
+
+if TYPE_CHECKING:
+    from optprobe.certificates import Certificate
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Status(Enum):
+    """How a search ended, as a sentence; ``{k}`` and ``{tolerance}`` are filled in by `Solution.status_sentence`."""
+
+    OPTIMAL = "optimal: no set of {k} neurons is better by more than {tolerance:g}"
+    TIME_LIMIT = "time limit: the bounds hold, and the gap is not closed"
+    INTERRUPTED = "interrupted: the bounds hold, and the gap is not closed"
+    UNFINISHED = "unfinished: the bounds hold, and the engine could not close the gap"
+
+
+@dataclass(frozen=True, eq=False)
+class TreeProof:
+    """A branch-and-bound tree in preorder, whose leaves and screens name a dual vector each.
+
+    ``kind[i]`` is 0 for a leaf, 1 for a branch (``argument`` is the neuron; the subtree with it comes first), 2 for a
+    screen (the free neurons whose bound, forced inside, reaches the lower bound leave). Dual vectors are numbered:
+    first the primal points (sparse coefficients on the standardised neurons and an intercept, whose derivative of the
+    loss is the dual vector), then explicit vectors.
+    """
+
+    kind: NDArray[np.int8]
+    argument: NDArray[np.int32]
+    point_start: Ints
+    point_columns: NDArray[np.int32]
+    point_coef: Floats
+    point_intercept: Floats
+    duals: Floats
+
+    @property
+    def n_leaves(self) -> int:
+        return int((self.kind == 0).sum())
+
+
+@dataclass(frozen=True)
+class SweepProof:
+    """An enumeration of all supports: the claim alone is the proof, since whoever checks it sweeps again."""
+
+
+Proof = TreeProof | SweepProof
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an engine found: its best support, the lower bound it proved (in plain float64), and the proof."""
+
+    support: tuple[int, ...]
+    lower: float
+    proof: Proof
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A support with a lower bound for all others.
+
+    Attributes
+    ----------
+    problem : SparseProbeProblem
+    support : tuple of int
+        Columns of X, sorted.
+    coef : ndarray, shape (len(support),)
+        Coefficients of the standardised neurons.
+    intercept : float
+    upper_bound, lower_bound : float
+        ``F(support) <= upper_bound`` and ``F(T) >= lower_bound`` for every T of at most k neurons, rounding included,
+        on the mean-loss scale.
+    tolerance : float
+        The gap below which the status is optimal.
+    status : Status
+    engine, why : str
+        The engine that ran, and the reason it was chosen.
+    regime : str
+        "separable", "relaxation" or "combinatorial".
+    incumbent_source : str
+        The heuristic that gave the starting support.
+    proof : Proof
+    seconds : mapping of str to float
+        Seconds of each phase.
+    counts : mapping of str to int
+        Nodes, leaves, pairs scanned: what the engine counted.
+    """
+
+    problem: SparseProbeProblem
+    support: tuple[int, ...]
+    coef: Floats
+    intercept: float
+    upper_bound: float
+    lower_bound: float
+    tolerance: float
+    status: Status
+    engine: str
+    why: str
+    regime: str
+    incumbent_source: str
+    proof: Proof
+    seconds: Mapping[str, float]
+    counts: Mapping[str, int]
+
+    @property
+    def gap(self) -> float:
+        """``upper_bound - lower_bound``, on the mean-loss scale."""
+        return self.upper_bound - self.lower_bound
+
+    @property
+    def optimal(self) -> bool:
+        return self.status is Status.OPTIMAL
+
+    @property
+    def status_sentence(self) -> str:
+        return self.status.value.format(k=self.problem.k, tolerance=self.tolerance)
+
+    def certificate(self, scope: Mapping[str, object] | None = None) -> Certificate:
+        """The certificate of this solution; ``scope`` says in words and numbers what the data are."""
+        from optprobe.certificates import Certificate
+
+        return Certificate.of(self, scope or {})
+
+    def __str__(self) -> str:
+        return (
+            f"neurons {list(self.support)}: {self.status_sentence}\n"
+            f"  loss {self.upper_bound:.9g}, at least {self.lower_bound:.9g} for every other set (gap {self.gap:.2g})\n"
+            f"  {self.engine}: {self.why}; regime {self.regime}; {sum(self.seconds.values()):.2f} s"
+        )

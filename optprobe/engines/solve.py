@@ -1,0 +1,174 @@
+"""`solve`: one call, one budget; chooses the engine, says why, and returns a solution whose bounds hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+
+import numpy as np
+
+from formulations import (
+    SparseProbeProblem,
+    UnsupportedProblem,
+    dual_point,
+    fit_support,
+    fit_supports,
+    node_bound,
+    rounding_margin,
+)
+from formulations.losses import Hinge, Squared
+from optprobe.engines.budget import Budget, Progress, Report
+from optprobe.engines.engine import Engine, Task, silent
+from optprobe.engines.solution import Outcome, Solution, Status
+from optprobe.errors import InputError
+from optprobe.heuristics import incumbent
+
+METHODS = ("enumeration", "branch_and_cut", "outer_approximation", "milp")
+SEPARABLE = 1e-9
+"""The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
+
+
+def engine_named(name: str) -> Engine:
+    """The engine called ``name``; raises `InputError` for a name that is none."""
+    if name not in METHODS:
+        raise InputError(f"the method {name!r} is unknown: use auto, {', '.join(METHODS)}")
+    engine = import_module(f"optprobe.engines.{name}").ENGINE
+    assert isinstance(engine, Engine)
+    return engine
+
+
+def solve(
+    problem: SparseProbeProblem,
+    method: str = "auto",
+    time_limit: float | None = None,
+    tolerance: float = 1e-6,
+    incumbents: Sequence[Sequence[int]] = (),
+    progress: Report | None = None,
+) -> Solution:
+    """Find the best support of at most k neurons, and prove how good it is.
+
+    Parameters
+    ----------
+    problem : SparseProbeProblem
+    method : {"auto", "enumeration", "branch_and_cut", "outer_approximation", "milp"}
+    time_limit : float, optional
+        Seconds for heuristics, root and engine together. At the limit, and after Ctrl-C, the bounds still hold.
+    tolerance : float
+        A gap that counts as closed, on the mean-loss scale.
+    incumbents : sequence of supports, optional
+        Sets to start from, besides what the heuristics find.
+    progress : callable, optional
+        Receives a `Progress` now and then.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or a tolerance that is not positive.
+    UnsupportedProblem
+        If the engine cannot solve this problem; the sentence names one that can.
+    """
+    if not (tolerance > 0 and np.isfinite(tolerance)):
+        raise InputError(f"the tolerance is {tolerance:g}: give a positive number")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"the time limit is {time_limit:g} s: give a positive number")
+    engine, why = _choose(problem) if method == "auto" else (engine_named(method), "asked for")
+    if refusal := engine.refuses(problem):
+        raise UnsupportedProblem(refusal)
+    report = progress or silent
+    with Budget(time_limit) as budget:
+        started = time.perf_counter()
+        support, objective, source = _start(problem, incumbents, budget, report)
+        found = time.perf_counter()
+        outcome = engine.run(Task(problem, support, objective, tolerance, budget, report))
+        seconds = {"heuristics": found - started, engine.name: time.perf_counter() - found}
+    return _solution(problem, outcome, engine, why, source, tolerance, seconds, budget)
+
+
+def _choose(problem: SparseProbeProblem) -> tuple[Engine, str]:
+    enumeration = engine_named("enumeration")
+    if isinstance(problem.loss, Squared) and enumeration.refuses(problem) is None:
+        return enumeration, f"squared loss and k = {problem.k}: every set can be swept by algebra"
+    kept = f"k = {problem.k}" if isinstance(problem.loss, Squared) else f"the {problem.loss.name} loss"
+    return engine_named("branch_and_cut"), f"for {kept}, dual bounds over all neurons prune one tree"
+
+
+def _start(
+    problem: SparseProbeProblem, given: Sequence[Sequence[int]], budget: Budget, report: Report
+) -> tuple[tuple[int, ...], float, str]:
+    """The best of the given supports and of what the heuristics find, filled up to the full size."""
+    report(Progress("heuristics", 0.0, float("inf")))
+    found = incumbent(problem)
+    best, objective, source = tuple(sorted(map(int, found.support))), float(found.objective), found.source
+    for support in given:
+        columns = sorted(set(map(int, support)))
+        if len(columns) > problem.size or not set(columns) <= set(map(int, problem.candidates)):
+            raise InputError(f"the incumbent {columns} is no set of at most {problem.size} usable columns")
+        spare = [int(j) for j in problem.candidates if j not in columns]
+        full = tuple(sorted(columns + spare[: problem.size - len(columns)]))
+        value = float(fit_support(problem, full).objective[0])
+        if value < objective:
+            best, objective, source = full, value, "given"
+    return best, objective, source
+
+
+def _solution(
+    problem: SparseProbeProblem,
+    outcome: Outcome,
+    engine: Engine,
+    why: str,
+    source: str,
+    tolerance: float,
+    seconds: dict[str, float],
+    budget: Budget,
+) -> Solution:
+    """Refit the support, round both bounds to the safe side, and name status and regime."""
+    fits = fit_supports(problem, np.array([outcome.support], dtype=np.int64).reshape(1, -1))
+    coef, intercept = fits.coef[0], float(fits.intercept[0])
+    upper = _upper_bound(problem, outcome.support, coef, intercept)
+    lower = min(outcome.lower, float(fits.objective[0])) - rounding_margin(problem)
+    if upper - lower <= tolerance:
+        status = Status.OPTIMAL
+    elif budget.interrupted:
+        status = Status.INTERRUPTED
+    else:
+        status = Status.TIME_LIMIT if budget.over else Status.UNFINISHED
+    return Solution(
+        problem=problem,
+        support=outcome.support,
+        coef=coef,
+        intercept=intercept,
+        upper_bound=upper,
+        lower_bound=lower,
+        tolerance=tolerance,
+        status=status,
+        engine=engine.name,
+        why=why,
+        regime=_regime(problem, upper, engine),
+        incumbent_source=source,
+        proof=outcome.proof,
+        seconds=seconds,
+        counts=outcome.counts,
+    )
+
+
+def _upper_bound(problem: SparseProbeProblem, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> float:
+    """The objective at the fit, plus four times its a-priori rounding error."""
+    f = problem.Z[:, list(support)] @ coef + intercept
+    value = problem.objective(support, coef, intercept)
+    size = np.abs(problem.Z[:, list(support)]) @ np.abs(coef) + abs(intercept) + 1.0
+    gamma = (problem.n_rows + 40) * 2.0**-53
+    return value + 4 * gamma * float(value + problem.w @ (size * (1.0 + np.abs(problem.y - f))))
+
+
+def _regime(problem: SparseProbeProblem, upper: float, engine: Engine) -> str:
+    """Separable where the constant fit's dual vector alone closes the gap: then the optimum is its ranking's top k."""
+    positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
+    f = np.full(problem.n_rows, np.log(positive / (1 - positive)))
+    if isinstance(problem.loss, Squared):
+        f[:] = 2 * positive - 1
+    a = -problem.y if isinstance(problem.loss, Hinge) else problem.loss.derivative(problem.y, f)
+    bound = node_bound(dual_point(problem, a), np.zeros(0, dtype=np.int64), problem.candidates, problem.size)
+    if upper - bound <= SEPARABLE:
+        return "separable"
+    return "combinatorial" if engine.name == "enumeration" else "relaxation"

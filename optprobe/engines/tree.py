@@ -1,0 +1,80 @@
+"""The branch-and-bound tree while it grows, and its preorder form, which is the proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optprobe.engines.relaxation import Point
+from optprobe.engines.solution import TreeProof
+
+Ints = NDArray[np.int64]
+LEAF, BRANCH, SCREEN = 0, 1, 2
+
+
+@dataclass(eq=False)
+class Node:
+    """All supports that contain ``inside`` and otherwise use ``free`` (positions among the live columns).
+
+    ``bound`` holds for the whole node by ``point`` alone (None where free is too small to fill a support). A node without
+    children is a leaf; ``screens`` are the points that removed columns from ``free``, in that order; ``branch`` is the
+    index in X of the neuron that the children differ in; ``s`` is where the relaxation ended.
+    """
+
+    inside: Ints
+    free: Ints
+    bound: float
+    point: Point | None
+    screens: list[Point] = field(default_factory=list)
+    branch: int = -1
+    children: tuple[Node, Node] | None = None
+    s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+def preorder(root: Node, n_rows: int) -> TreeProof:
+    """Flatten a tree; every point that its leaves and screens use is stored once."""
+    kind: list[int] = []
+    argument: list[int] = []
+    points: list[Point] = []
+    vectors: list[Point] = []
+    place: dict[int, tuple[bool, int]] = {}
+
+    def number(point: Point | None) -> int:
+        if point is None:
+            return -1
+        if id(point) not in place:
+            store = points if point.a is None else vectors
+            place[id(point)] = (point.a is None, len(store))
+            store.append(point)
+        primal, index = place[id(point)]
+        return index if primal else -2 - index
+
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        for screen in node.screens:
+            kind.append(SCREEN)
+            argument.append(number(screen))
+        if node.children is None:
+            kind.append(LEAF)
+            argument.append(number(node.point))
+        else:
+            kind.append(BRANCH)
+            argument.append(node.branch)
+            stack.extend(reversed(node.children))
+    kinds, arguments = np.array(kind, dtype=np.int8), np.array(argument, dtype=np.int32)
+    explicit = (kinds != BRANCH) & (arguments <= -2)
+    arguments[explicit] = len(points) - 2 - arguments[explicit]
+    start = np.zeros(len(points) + 1, dtype=np.int64)
+    np.cumsum([len(point.columns) for point in points], out=start[1:])
+    return TreeProof(
+        kind=kinds,
+        argument=arguments,
+        point_start=start,
+        point_columns=np.concatenate([np.zeros(0), *(point.columns for point in points)]).astype(np.int32),
+        point_coef=np.concatenate([np.zeros(0), *(point.coef for point in points)]),
+        point_intercept=np.array([point.intercept for point in points], dtype=np.float64),
+        duals=np.array([point.a for point in vectors], dtype=np.float64).reshape(len(vectors), n_rows),
+    )

@@ -1,0 +1,172 @@
+"""Models and tokenizers from transformers, as they are: no weight is folded, centred or scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optprobe.bundled import model_folder
+from optprobe.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+DTYPES = ("float32", "bfloat16", "float16")
+BUNDLED = "bundled"
+
+
+def load_model(
+    name: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> nn.Module:
+    """
+    Load a model without its head (transformers' `AutoModel`), ready for inference.
+
+    Parameters
+    ----------
+    name : str or Path
+        "bundled", a folder, or a name on the Hugging Face hub.
+    revision : str, optional
+        Branch, tag or commit of a hub model.
+    device : str, default="auto"
+        A torch device; "auto" is the GPU if there is one.
+    dtype : {"float32", "bfloat16", "float16"}
+        Type of the weights.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model on its device, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be found or read, a weight is missing, or device or dtype is unknown.
+    """
+    import torch
+    from transformers import AutoModel
+
+    if dtype not in DTYPES:
+        raise InputError(f"the type of the weights is one of {', '.join(DTYPES)}, not {dtype!r}")
+    target = resolve_device(device)
+    model, info = _load(AutoModel, name, revision, dtype=getattr(torch, dtype), output_loading_info=True)
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise InputError(
+            f"the model {str(name)!r} has no weights for {missing[0]} ({len(missing)} missing): its files do not "
+            "belong to its config.json"
+        )
+    loaded: nn.Module = model.to(target).eval()
+    return loaded
+
+
+def load_tokenizer(name: str | Path, revision: str | None = None) -> Any:
+    """
+    Load the tokenizer of a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        "bundled", a folder, or a name on the Hugging Face hub.
+    revision : str, optional
+        Branch, tag or commit of a hub model.
+
+    Returns
+    -------
+    transformers tokenizer
+        The fast one where there is one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be found or read.
+    """
+    from transformers import AutoTokenizer
+
+    return _load(AutoTokenizer, name, revision)
+
+
+def resolve_device(device: str) -> torch.device:
+    """
+    Return the torch device of a name.
+
+    Parameters
+    ----------
+    device : str
+        A torch device such as "cpu" or "cuda:0"; "auto" is the GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device {device!r} cannot be used here ({_first_line(error)}); try 'cpu'") from error
+    return resolved
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Run a model in evaluation mode and without gradients, and give every module its own mode back."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _load(auto_class: Any, name: str | Path, revision: str | None, **options: Any) -> Any:
+    """Call `auto_class.from_pretrained` quietly, from the disk only if `name` is a folder."""
+    from safetensors import SafetensorError
+
+    source = model_folder() if name == BUNDLED else Path(name)
+    is_folder = source.is_dir()
+    if is_folder and revision is not None:
+        raise InputError(f"the model {str(name)!r} is a folder, which has no revision {revision!r}; leave it out")
+    if is_folder and not (source / "config.json").is_file():
+        raise InputError(f"the folder {str(name)!r} holds no model: it has no config.json")
+    if not is_folder and (isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise InputError(f"there is no model folder {str(name)!r}")
+    options |= {"revision": revision} if revision is not None else {}
+    try:
+        with _quiet():
+            return auto_class.from_pretrained(
+                str(source), local_files_only=is_folder, trust_remote_code=False, **options
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        kind = "model" if "dtype" in options else "tokenizer"
+        raise InputError(f"the {kind} of {str(name)!r} cannot be loaded: {_first_line(error)}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back transformers' progress bars and remarks, which concern training."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -179,7 +179,7 @@ def _newton(
         gradient = np.matmul(Qa, (w * loss.derivative(y, f))[:, :, None])[:, :, 0] + d * b
         H = _hessian(Qa, w * loss.curvature(y, f), d)
         H[:, -1, -1] += 1e-14
-        step = np.linalg.solve(H, gradient[:, :, None])[:, :, 0]
+        step = _solve(H, gradient)
         decrement = (gradient * step).sum(axis=1)
         new, value = b - step, np.empty(len(b))
         value[:] = _primal(loss, _predict(Qa, new), y, w, d, new)
@@ -241,15 +241,12 @@ def _predict_and_correct(
     beta, t, s, xi, r = point
     E = 1.0 / (r / t + xi / s)
     H = _hessian(Q, w * E, np.where(penalty > 0, penalty, 1e-14))
-    diagonal = np.arange(Q.shape[1])
-    H[:, diagonal, diagonal] *= 1 + 1e-12
-    inverse = np.linalg.inv(H)
     residual = penalty * beta - np.matmul(Q, (w * t * y)[:, :, None])[:, :, 0]
 
     def direction(c1: Floats, c2: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         target = c1 / t - c2 / s
         rhs = np.matmul(Q, (w * y * E * target)[:, :, None])[:, :, 0] - residual
-        dbeta = np.matmul(inverse, rhs[:, :, None])[:, :, 0]
+        dbeta = _solve(H, rhs)
         along = y * _predict(Q, dbeta)
         dt = E * (target - along)
         dxi = (c2 + xi * dt) / s
@@ -263,6 +260,15 @@ def _predict_and_correct(
     dbeta, dt, dxi, dr = direction(centre - t * r - dt * dr, centre - s * xi + dt * dxi)
     reach = _reach(0.995, (t, dt), (s, -dt), (xi, dxi), (r, dr))
     return beta + reach * dbeta, t + reach * dt, s - reach * dt, xi + reach * dxi, r + reach * dr
+
+
+def _solve(H: Floats, rhs: Floats) -> Floats:
+    """``H^{-1} rhs`` for a batch; where rounding has made a matrix singular, with its diagonals raised a little."""
+    try:
+        return np.asarray(np.linalg.solve(H, rhs[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:
+        raised = H * (1 + 1e-12 * np.eye(H.shape[1]))
+        return np.asarray(np.linalg.solve(raised, rhs[:, :, None])[:, :, 0])
 
 
 def _reach(fraction: float, *pairs: tuple[Floats, Floats]) -> Floats:

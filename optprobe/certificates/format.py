@@ -193,5 +193,6 @@ def _sentence(claim: Mapping[str, Any]) -> str:
     gap = (upper - lower) / abs(upper) if upper else 0.0
     return (
         f"Among {among}{where}, the {neurons} {support} are the best known set of {problem['k']}{feature}, gap "
-        f"{100 * gap:.1f}%: objective {upper:.9g}, certified lower bound {lower:.9g} ({setting}; {data['n_rows']} rows)."
+        f"{100 * gap:.1f}%: objective {upper:.9g}, certified lower bound {lower:.9g} "
+        f"({setting}; {data['n_rows']} rows)."
     )

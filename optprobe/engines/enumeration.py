@@ -12,8 +12,8 @@ i is in s pairs; maximise every bracket on its own.
 **Corollary.** T with gain(T) > gap contains an *open* pair: one with phi_s > 2 gap / r, or a heavy one, |rho| > tau
 (any tau < 1/s).
 
-**Theorem 2 (covering for k = 4).** Every better T is in one of: (V) a strong neuron v and three weaker ones; (H) a heavy
-pair e of the rest, no pair of T being heavier than e; (L) an open pair of the rest, no pair of T being heavy.
+**Theorem 2 (covering for k = 4).** Every better T is in one of: (V) a strong neuron v and three weaker ones; (H) a
+heavy pair e of the rest, no pair of T being heavier than e; (L) an open pair of the rest, no pair of T being heavy.
 *Proof.* Take the strongest strong neuron of T if there is one; else its heaviest pair if that is heavy; else the
 corollary.
 
@@ -145,7 +145,7 @@ class Sweep:
         return True
 
     def _offer_all(self, prefix: tuple[int, ...], offset: int, width: int, fill: Callable[[float, Ints], int]) -> None:
-        """Offer every set that ``fill(q, out)`` lists (positions from ``offset`` on, to be joined to the prefix).
+        """Offer every set that ``fill(q, out)`` lists (positions from ``offset`` on, which join the prefix).
 
         Where the list is longer than its buffer, offer its beginning, and list again against the better incumbent.
         """
@@ -160,7 +160,7 @@ class Sweep:
                 out = np.empty((4 * len(out), width), dtype=np.int64)
 
     def _node(self, A: Floats, node: Floats, prefix: tuple[int, ...], gained: float) -> bool:
-        """The pairs or triples of a node: A are its neurons' correlations, ``node`` is (w, u, l1, l2) of the kernels."""
+        """The pairs (no prefix) or triples of a node: the correlations A, and (w, u, l1, l2) of the kernels."""
         r, m = self.size - len(prefix), len(A)
         offset, heavy = len(self.u) - m, (TAU / (r - 1)) ** 2 if r > 2 else 1.0
         rows_a_call = max(1, 2**20 // m)
@@ -173,9 +173,7 @@ class Sweep:
             n = cpu.open_pairs(A, rows, True, node, np.array([r - 1.0, theta, heavy, 2.0]), pairs)
             self.counts["pairs"] += n
             if r == 2:
-                self._offer(
-                    np.insert(pairs[:n] + offset, 0, np.array(prefix)[:, None], axis=1) if prefix else pairs[:n]
-                )
+                self._offer(pairs[:n])
                 continue
 
             def third(q: float, out: Ints, listed: Ints = pairs[:n]) -> int:
@@ -202,8 +200,9 @@ class Sweep:
         for start in range(0, n, EDGES_A_CALL):
             if self._over(start / n):
                 return False
+            listed = edges[start : min(n, start + EDGES_A_CALL)]
 
-            def children(q: float, out: Ints, part: Ints = edges[start : min(n, start + EDGES_A_CALL)]) -> int:
+            def children(q: float, out: Ints, part: Ints = listed) -> int:
                 return int(cpu.edge_children(A, u, part, light, q, LOOSENED, out))
 
             self._offer_all((), strong, 4, children)

@@ -151,7 +151,7 @@ def _normalised(start: Floats, inside: Ints, free: Ints, need: int) -> Floats:
 
 
 def capped(magnitude: Floats, need: int) -> Floats:
-    """argmin of ``sum magnitude^2 / s`` over 0 <= s <= 1, sum s = need: ``s = min(1, magnitude / theta)``, by sorting."""
+    """argmin of ``sum magnitude^2 / s`` over 0 <= s <= 1, sum s = need: ``min(1, magnitude / theta)``, by sorting."""
     s = np.zeros(len(magnitude))
     positive = np.flatnonzero(magnitude > 0)
     if need <= 0 or len(positive) <= need:

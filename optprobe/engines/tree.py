@@ -18,9 +18,9 @@ LEAF, BRANCH, SCREEN = 0, 1, 2
 class Node:
     """All supports that contain ``inside`` and otherwise use ``free`` (positions among the live columns).
 
-    ``bound`` holds for the whole node by ``point`` alone (None where free is too small to fill a support). A node without
-    children is a leaf; ``screens`` are the points that removed columns from ``free``, in that order; ``branch`` is the
-    index in X of the neuron that the children differ in; ``s`` is where the relaxation ended.
+    ``bound`` holds for the whole node by ``point`` alone (None where free is too small to fill a support). A node
+    without children is a leaf; ``screens`` are the points that removed columns from ``free``, in that order; ``branch``
+    is the index in X of the neuron that the children differ in; ``s`` is where the relaxation ended.
     """
 
     inside: Ints

@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
 
 @njit(**OPTIONS)
 def _count_open(row: Floats, node: Floats, wi: float, ui: float, a1: float, a2: float, test: Floats) -> int:
-    """How many j form an open pair with neuron i (wi, ui, a1, a2); node = (w, u, l1, l2), test = (s, theta, heavy, cap)."""
+    """How many j form an open pair with neuron i, whose entries of the node are (wi, ui, a1, a2); see `open_pairs`."""
     w, u, l1, l2 = node[0], node[1], node[2], node[3]
     start, quadratic, linear = ui * ui - test[1], test[1] * test[0] * test[0], 2 * test[0] * ui
     heavy, cap = test[2], test[3]
@@ -42,7 +42,7 @@ def _count_open(row: Floats, node: Floats, wi: float, ui: float, a1: float, a2: 
 
 @njit(**OPTIONS)
 def open_pairs(A: Floats, rows: Ints, ordered: bool, node: Floats, test: Floats, out: Ints) -> int:
-    """List the pairs (i, j), i in ``rows``, that are open: phi_s > theta, or rho^2 > heavy; pairs above the cap never are.
+    """List the pairs (i, j), i in ``rows``, that are open: phi_s > theta or rho^2 > heavy, and not above the cap.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -
         if hits == 0:
             continue
         for k in range(m):
-            if k == i or k == j or w[k] == 0.0:
+            if k in (i, j) or w[k] == 0.0:
                 continue
             a = Ai[k] * w[i] * w[k] - l1[i] * l1[k] - l2[i] * l2[k]
             b = Aj[k] * w[j] * w[k] - l1[j] * l1[k] - l2[j] * l2[k]

@@ -1,0 +1,36 @@
+"""``optprobe verify``: check a certificate against its data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from optprobe.cli.shared import add_data_arguments, print_json, read_data
+from optprobe.errors import CertificateRejected
+
+HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
+    add_data_arguments(parser, positional=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from optprobe.certificates import Certificate, Verdict, verify
+
+    try:
+        scope = Certificate.load(arguments.certificate).claim.get("scope", {})
+        if arguments.data.is_dir():
+            arguments.feature = arguments.feature or scope.get("feature")
+            arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
+        data = read_data(arguments)
+        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train)
+    except CertificateRejected as rejected:
+        verdict = Verdict(False, str(rejected))
+    if arguments.json:
+        print_json({"accepted": verdict.accepted, "reason": verdict.reason, "certificate": str(arguments.certificate)})
+    else:
+        print(verdict)
+    return 0 if verdict.accepted else 1

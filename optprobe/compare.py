@@ -1,0 +1,136 @@
+"""Heuristics against the certified optimum: what every ranking and search loses, and what it loses on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import SparseProbeProblem, fit_support
+from optprobe.engines.solution import Solution
+from optprobe.heuristics import RANKINGS, beam_search, forward_selection, swap_descent, top
+
+Floats = NDArray[np.float64]
+
+BEAM_WIDTH = 8
+
+
+@dataclass(frozen=True)
+class ComparedSupport:
+    """One method's support, refitted exactly.
+
+    Attributes
+    ----------
+    method : str
+        Name of the ranking or search, or "optimum".
+    support : list of int
+    objective : float
+        F(support), on the mean-loss scale.
+    regret : float
+        ``F(support)`` minus F of the best support known.
+    overlap : int
+        Neurons in common with the best support known.
+    optimal : bool or None
+        Whether no set is better by more than the tolerance; None where the bounds leave it open.
+    f1_train, f1_test : float or None
+        F1 of the positive class at threshold 0.
+    """
+
+    method: str
+    support: list[int]
+    objective: float
+    regret: float
+    overlap: int
+    optimal: bool | None
+    f1_train: float
+    f1_test: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The best support known and every heuristic's, best objective first."""
+
+    solution: Solution
+    rows: tuple[ComparedSupport, ...]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as plain dictionaries."""
+        return [asdict(row) for row in self.rows]
+
+    def __str__(self) -> str:
+        lines = [f"{'method':24}{'objective':>12}{'regret':>11}{'':>8}{'shared':>8}{'F1 train':>10}{'F1 test':>9}"]
+        best = self.solution.upper_bound
+        for row in self.rows:
+            test = "" if row.f1_test is None else f"{row.f1_test:.3f}"
+            lines.append(
+                f"{row.method:24}{row.objective:12.6f}{row.regret:11.2e}{row.regret / best:+8.1%}"
+                f"{row.overlap:5d}/{len(self.solution.support):<2d}{row.f1_train:10.3f}{test:>9}"
+            )
+        return "\n".join(lines)
+
+
+def compare(
+    solution: Solution, X_test: NDArray[Any] | None = None, y_test: Floats | None = None, seed: int = 0
+) -> Comparison:
+    """Refit the top k of every ranking and the result of every search, and set them against a solution.
+
+    Parameters
+    ----------
+    solution : Solution
+    X_test, y_test : ndarray, shapes (n_test, n_neurons) and (n_test,), optional
+        Held-out rows, labels in {-1, +1}; standardised as the training rows.
+    seed : int
+        Of the rankings that draw at random.
+    """
+    problem = solution.problem
+    best, rows = set(solution.support), []
+    reference = problem.objective(solution.support, solution.coef, solution.intercept)
+    for method, support in _supports(problem, solution, seed):
+        fits = fit_support(problem, support)
+        coef, intercept, objective = fits.coef[0], float(fits.intercept[0]), float(fits.objective[0])
+        within = objective <= solution.lower_bound + solution.tolerance
+        rows.append(
+            ComparedSupport(
+                method=method,
+                support=list(support),
+                objective=objective,
+                regret=max(0.0, objective - reference),
+                overlap=len(best & set(support)),
+                optimal=True if within else (False if objective > solution.upper_bound + solution.tolerance else None),
+                f1_train=f1(problem.y, problem.Z[:, list(support)] @ coef + intercept, problem.w),
+                f1_test=None
+                if X_test is None or y_test is None
+                else f1(y_test, predict(problem, X_test, support, coef, intercept)),
+            )
+        )
+    return Comparison(solution, tuple(sorted(rows, key=lambda row: (row.objective, row.method != "optimum"))))
+
+
+def predict(
+    problem: SparseProbeProblem, X: NDArray[Any], support: tuple[int, ...], coef: Floats, intercept: float
+) -> Floats:
+    """The decision value ``f = Z_S b + b0`` of new rows, standardised as the problem's, shape (len(X),)."""
+    columns = list(support)
+    Z = (X[:, columns].astype(np.float64) - problem.shift[columns]) * problem.inv_scale[columns]
+    return np.asarray(Z @ coef + intercept)
+
+
+def f1(y: Floats, f: Floats, w: Floats | None = None) -> float:
+    """F1 of the positive class where f > 0 is a positive prediction; 0 where there is no true positive."""
+    weight = np.ones(len(y)) if w is None else w
+    hits = weight[(f > 0) & (y > 0)].sum()
+    wrong = weight[(f > 0) != (y > 0)].sum()
+    return float(2 * hits / (2 * hits + wrong)) if hits > 0 else 0.0
+
+
+def _supports(problem: SparseProbeProblem, solution: Solution, seed: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "optimum" if solution.optimal else "best known", solution.support
+    for name, ranking in RANKINGS.items():
+        yield name, tuple(map(int, top(ranking.function(problem, seed), problem.size)))
+    forward = forward_selection(problem)
+    yield "forward selection", tuple(map(int, forward.support))
+    yield "beam search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
+    yield "swap descent", tuple(map(int, swap_descent(problem, forward.support).support))

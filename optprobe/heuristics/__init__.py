@@ -1,0 +1,23 @@
+"""Supports without a proof: the paper's rankings, and local searches by the exact objective."""
+
+from optprobe.heuristics.moves import Gram
+from optprobe.heuristics.rankings import RANKINGS, Ranking, top
+from optprobe.heuristics.search import (
+    Incumbent,
+    beam_search,
+    forward_selection,
+    incumbent,
+    swap_descent,
+)
+
+__all__ = [
+    "RANKINGS",
+    "Gram",
+    "Incumbent",
+    "Ranking",
+    "beam_search",
+    "forward_selection",
+    "incumbent",
+    "swap_descent",
+    "top",
+]

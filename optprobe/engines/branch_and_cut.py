@@ -16,11 +16,11 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem, fit_supports
+from formulations import Fits, SparseProbeProblem, fit_supports
 from formulations.losses import Hinge
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import Engine, Task
-from optprobe.engines.relaxation import LiveColumns, Point, ascend
+from optprobe.engines.relaxation import LiveColumns, Point, Relax, ascend
 from optprobe.engines.solution import Outcome
 from optprobe.engines.tree import Node, preorder
 
@@ -45,10 +45,14 @@ def run(task: Task) -> Outcome:
 
 
 class Search:
-    """The state of one search: incumbent, live columns, tree and open nodes."""
+    """The state of one search: incumbent, live columns, tree and open nodes.
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.problem = task, task.problem
+    ``relax`` raises the bound of a node; the outer approximation brings its own.
+    """
+
+    def __init__(self, task: Task, relax: Relax = ascend) -> None:
+        self.task, self.problem, self.relax = task, task.problem, relax
+        self.slack = SLACK * task.tolerance
         self.support, self.upper = task.incumbent, task.objective
         self.live = LiveColumns(self.problem, self.problem.candidates)
         self.screened = np.inf
@@ -61,7 +65,8 @@ class Search:
 
     @property
     def target(self) -> float:
-        return self.upper - SLACK * self.task.tolerance
+        """A node whose bound reaches this is closed."""
+        return self.upper - self.slack
 
     def grow(self) -> None:
         """Split the open node of least bound until none is below the target, or the budget is over."""
@@ -118,9 +123,9 @@ class Search:
         if need > len(free):
             return Node(inside, free, np.inf, None)
         if need in (0, len(free)):
-            (leaf,) = self._fit(np.concatenate([inside, free[:need]])[None, :])
+            (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
             return Node(inside, free, *leaf)
-        relaxed = ascend(self.live, inside, free, start, self.target, rounds)
+        relaxed = self.relax(self.live, inside, free, start, self.target, rounds)
         if relaxed.bound < self.target:
             self._round(inside, free, relaxed.s, need)
         counted = relaxed.discount[free]
@@ -143,24 +148,23 @@ class Search:
         support = tuple(sorted(map(int, self.live.columns[np.concatenate([inside, best])])))
         if support not in self.tried:
             self.tried.add(support)
-            self._fit(np.concatenate([inside, best])[None, :])
+            self.fit(np.concatenate([inside, best])[None, :])
 
-    def _fit(self, sets: Ints) -> list[tuple[float, Point]]:
-        """Exact fits of supports given by position: a bound and a point each; the best one may become the incumbent."""
-        supports = np.sort(self.live.columns[sets], axis=1)
-        fits = fit_supports(self.problem, supports)
-        self.fits += len(supports)
+    def fit(self, sets: Ints) -> Fits:
+        """Exact fits of supports given by position; the best one may become the incumbent."""
+        fits = fit_supports(self.problem, np.sort(self.live.columns[sets], axis=1))
+        self.fits += len(sets)
         best = int(np.argmin(fits.objective))
         if fits.objective[best] < self.upper:
-            self.upper, self.support = float(fits.objective[best]), tuple(map(int, supports[best]))
-        explicit = isinstance(self.problem.loss, Hinge)
-        return [
-            (
-                float(fits.lower[row]),
-                Point(supports[row], fits.coef[row], float(fits.intercept[row]), fits.dual[row] if explicit else None),
-            )
-            for row in range(len(supports))
-        ]
+            self.upper, self.support = float(fits.objective[best]), tuple(map(int, fits.supports[best]))
+        return fits
+
+    def _leaves(self, sets: Ints) -> list[tuple[float, Point]]:
+        """A bound and a point for each of the supports, from their exact fits."""
+        fits = self.fit(sets)
+        duals = fits.dual if isinstance(self.problem.loss, Hinge) else [None] * len(sets)
+        points = map(Point, fits.supports, fits.coef, map(float, fits.intercept), duals)
+        return list(zip(map(float, fits.lower), points))
 
     def _split(self, node: Node) -> None:
         """Branch on the most undecided of the ten neurons of largest s."""
@@ -177,7 +181,7 @@ class Search:
 
     def _close_by_fits(self, node: Node) -> None:
         """One neuron is left: fit every completion; a chain of branches carries the leaves."""
-        leaves = self._fit(np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1))
+        leaves = self._leaves(np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1))
         place = node
         for at, (neuron, leaf) in enumerate(zip(node.free, leaves)):
             rest = node.free[at + 1 :]

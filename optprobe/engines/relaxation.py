@@ -11,6 +11,7 @@ its free columns, so the ascent may stop at any time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,6 +72,10 @@ class Relaxed:
     discount: Floats
     point: Point
     s: Floats
+
+
+Relax = Callable[[LiveColumns, Ints, Ints, Floats, float, int], Relaxed]
+"""A way to raise the bound of a node: the signature of `ascend`."""
 
 
 def top_sum(values: Floats, need: int) -> float:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from optprobe import activations, features
     from optprobe.activations import Activations, extract, load_labelled, neuron_map
     from optprobe.certificates import Certificate, Verdict, verify
-    from optprobe.compare import Comparison, compare
+    from optprobe.comparison import Comparison, compare
     from optprobe.engines import Solution, Status, solve
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
-    from optprobe.probe import KSparseProbe, problem
+    from optprobe.data import problem
+    from optprobe.probe import KSparseProbe
 
 _HOMES = {
     "SparseProbeProblem": "formulations",
@@ -33,8 +34,8 @@ _HOMES = {
     "Certificate": "optprobe.certificates",
     "Verdict": "optprobe.certificates",
     "verify": "optprobe.certificates",
-    "Comparison": "optprobe.compare",
-    "compare": "optprobe.compare",
+    "Comparison": "optprobe.comparison",
+    "compare": "optprobe.comparison",
     "Solution": "optprobe.engines",
     "Status": "optprobe.engines",
     "solve": "optprobe.engines",
@@ -44,7 +45,7 @@ _HOMES = {
     "StoreDamaged": "optprobe.errors",
     "UnsupportedProblem": "optprobe.errors",
     "KSparseProbe": "optprobe.probe",
-    "problem": "optprobe.problem",
+    "problem": "optprobe.data",
 }
 
 __all__ = [*_HOMES, "activations", "features"]

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.compare import compare
+    from optprobe.comparison import compare
 
     data = read_data(arguments)
     problem = read_problem(arguments, data)

@@ -1,0 +1,18 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("OPTPROBE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the project, or a skip with the reason."""
+    if not (SHARED / "data" / "activations").is_dir():
+        pytest.skip(f"no real activations at {SHARED}: set OPTPROBE_SHARED to the folder that has data/activations")
+    return SHARED

@@ -102,13 +102,14 @@ def _top(values: Floats, need: int) -> Floats:
 def rounding_margin(problem: SparseProbeProblem) -> float:
     """How far a lower bound in plain float64 may lie above what its proof gives with every rounding counted against it.
 
-    With ``gamma = (n + 40) u``, columns of unit weighted square and dual vectors of weighted square at most 1: each v_j
-    errs by at most 2 gamma, a discount by 4 gamma / (2 ridge), of which k are summed; g(a) errs by 2 gamma; and
-    ``sum w a = 0`` holds up to 2 gamma, which costs that times a bound of the intercept, ``F0 / W + sqrt(2 k F0 /
-    (ridge W))`` with F0 <= 1 and W the weight of the smaller class. Both sides may err so, hence twice the sum; the
-    same margin covers the moments of a sweep, ``eps k / ridge + 2 eps sqrt(k / ridge)`` with eps <= 6 gamma, halved.
+    With ``gamma = (n + 40) u`` plus the square of the largest mean that rounding left in a standardised column, columns
+    of unit weighted square and dual vectors of weighted square at most 1: each v_j errs by at most 2 gamma, a discount
+    by 4 gamma / (2 ridge), of which k are summed; g(a) errs by 2 gamma; and ``sum w a = 0`` holds up to 2 gamma, which
+    costs that times a bound of the intercept, ``F0 / W + sqrt(2 k F0 / (ridge W))`` with F0 <= 1 and W the weight of
+    the smaller class. Both sides may err so, hence twice the sum; the same margin covers the moments of a sweep,
+    ``eps k / ridge + 2 eps sqrt(k / ridge)`` with eps <= 6 gamma, halved.
     """
-    gamma = (problem.n_rows + 40) * 2.0**-53
+    gamma = (problem.n_rows + 40) * 2.0**-53 + float(np.abs(problem.w @ problem.Z).max()) ** 2
     smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
     of_discounts = problem.size / problem.ridge
     of_intercept = 1 / smaller + np.sqrt(2 * problem.size / (problem.ridge * smaller))

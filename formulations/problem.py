@@ -25,8 +25,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CLASS_WEIGHTS = ("none", "balanced")
-CONSTANT = 1e-12
-"""A column is constant where its standard deviation is below this share of its largest absolute value."""
+CONSTANT = 1e-9
+"""A column is constant where its standard deviation is below this share of its largest absolute value.
+
+Below it, rounding of the mean would be visible in the standardised column (by ``u / CONSTANT`` = 1e-7)."""
 LARGEST = 1e100
 """Activations beyond this absolute value are refused: their squares would leave float64."""
 

@@ -19,36 +19,60 @@ if TYPE_CHECKING:
     from optprobe.activations import Activations, extract, load_labelled, neuron_map
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
+    from optprobe.data import problem
     from optprobe.engines import Solution, Status, solve
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
-    from optprobe.data import problem
     from optprobe.probe import KSparseProbe
 
 _HOMES = {
-    "SparseProbeProblem": "formulations",
-    "sparse_probe_problem": "formulations",
-    "Activations": "optprobe.activations",
-    "extract": "optprobe.activations",
-    "load_labelled": "optprobe.activations",
-    "neuron_map": "optprobe.activations",
-    "Certificate": "optprobe.certificates",
-    "Verdict": "optprobe.certificates",
-    "verify": "optprobe.certificates",
-    "Comparison": "optprobe.comparison",
-    "compare": "optprobe.comparison",
-    "Solution": "optprobe.engines",
-    "Status": "optprobe.engines",
-    "solve": "optprobe.engines",
-    "CertificateRejected": "optprobe.errors",
-    "InputError": "optprobe.errors",
-    "OptprobeError": "optprobe.errors",
-    "StoreDamaged": "optprobe.errors",
-    "UnsupportedProblem": "optprobe.errors",
-    "KSparseProbe": "optprobe.probe",
-    "problem": "optprobe.data",
+    "Activations": "activations",
+    "Certificate": "certificates",
+    "CertificateRejected": "errors",
+    "Comparison": "comparison",
+    "InputError": "errors",
+    "KSparseProbe": "probe",
+    "OptprobeError": "errors",
+    "Solution": "engines",
+    "SparseProbeProblem": "data",
+    "Status": "engines",
+    "StoreDamaged": "errors",
+    "UnsupportedProblem": "errors",
+    "Verdict": "certificates",
+    "compare": "comparison",
+    "extract": "activations",
+    "load_labelled": "activations",
+    "neuron_map": "activations",
+    "problem": "data",
+    "solve": "engines",
+    "sparse_probe_problem": "data",
+    "verify": "certificates",
 }
 
-__all__ = [*_HOMES, "activations", "features"]
+__all__ = [
+    "Activations",
+    "Certificate",
+    "CertificateRejected",
+    "Comparison",
+    "InputError",
+    "KSparseProbe",
+    "OptprobeError",
+    "Solution",
+    "SparseProbeProblem",
+    "Status",
+    "StoreDamaged",
+    "UnsupportedProblem",
+    "Verdict",
+    "activations",
+    "compare",
+    "extract",
+    "features",
+    "load_labelled",
+    "neuron_map",
+    "problem",
+    "solve",
+    "sparse_probe_problem",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +80,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"optprobe.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'optprobe' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"optprobe.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -41,9 +41,14 @@ def problem(
         if feature is None or layer is None:
             raise InputError("a store of activations holds several features and layers: name feature and layer")
         X, y, _ = source.select(feature, layer)
-        weights = None
-    else:
-        X, y, weights = source.X_train, source.y_train, source.w_train
+        return sparse_probe_problem(X, y, k, loss=loss, ridge=ridge, class_weight=class_weight, among=among)
     return sparse_probe_problem(
-        X, y, k, loss=loss, ridge=ridge, class_weight=class_weight, sample_weight=weights, among=among
+        source.X_train,
+        source.y_train,
+        k,
+        loss=loss,
+        ridge=ridge,
+        class_weight=class_weight,
+        sample_weight=source.w_train,
+        among=among,
     )

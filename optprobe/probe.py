@@ -73,9 +73,8 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         How the search ended, in a sentence.
     solution_ : Solution
     certificate_ : Certificate
-        The proof; ``certificate_.save(path)`` writes the file that `optprobe.verify` checks against X and
-        ``y == classes_[1]``. Where ``fit`` was given weights, or `class_weight` is a mapping, it also takes
-        ``solution_.problem.w``.
+        The proof; ``certificate_.save(path)`` writes the file that `optprobe.verify` checks against X, y and, where
+        samples or classes had weights, ``solution_.problem.w``.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
         Only where X names its columns.
@@ -127,7 +126,9 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         class_weight = self.class_weight
         if isinstance(class_weight, Mapping):
             of_class = compute_sample_weight(dict(class_weight), y)
-            sample_weight = of_class if sample_weight is None else of_class * np.asarray(sample_weight)
+            given = np.ones(len(encoded)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+            # a wrong shape is left to the refusal below
+            sample_weight = given * of_class if given.shape == of_class.shape else given
             class_weight = None
         problem = sparse_probe_problem(
             X,

@@ -223,7 +223,7 @@ def _labels(
         values = found
         if len(values) != 2:
             shown = ", ".join(map(str, found[:5].tolist())) + (", ..." if len(found) > 5 else "")
-            number = "one value" if len(found) == 1 else f"{len(found)} values"
+            number = "one class" if len(found) == 1 else f"{len(found)} values"
             raise InputError(f"{path}: {name!r} has {number} ({shown}); a feature needs exactly two")
     unknown = found[~np.isin(found, values)]
     if len(unknown):

@@ -98,34 +98,32 @@ def read(path: str) -> tuple[dict[str, Any], dict[str, Array]]:
         raise Rejected(
             f"the file is truncated or no certificate: its header needs {length} bytes, it has {len(data) - 8}"
         )
+    body = data[8 + length :]
     try:
         header = json.loads(data[8 : 8 + length])
         metadata = header.pop("__metadata__")
-        stated = metadata["format"], metadata["sha256"], metadata["claim"]
-        claim = json.loads(metadata["claim"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stated, claim = metadata["sha256"], json.loads(metadata["claim"])
+        if metadata["format"] != FORMAT:
+            raise Rejected(f"the format is {metadata['format']!r}, and this checker reads {FORMAT!r}")
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        if end != len(body):
+            raise Rejected(f"the file is truncated: its arrays need {end} bytes, and {len(body)} are there")
+        found = content_digest(metadata["claim"], header, body)
+        if found != stated:
+            raise Rejected(f"the content was altered: its sha256 is {found[:16]}..., the file says {stated[:16]}...")
+        return claim, {name: _array(name, entry, body) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise Rejected(f"the header is no certificate's ({type(error).__name__}: {error})") from error
-    if stated[0] != FORMAT:
-        raise Rejected(f"the format is {stated[0]!r}, and this checker reads {FORMAT!r}")
-    body = data[8 + length :]
-    end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-    if end != len(body):
-        raise Rejected(f"the file is truncated: its arrays need {end} bytes, and {len(body)} are there")
-    found = content_digest(stated[2], body)
-    if found != stated[1]:
-        raise Rejected(f"the content was altered: its sha256 is {found[:16]}..., and the file says {stated[1][:16]}...")
-    return claim, {name: _array(name, entry, body) for name, entry in header.items()}
 
 
-def content_digest(claim: str, body: bytes) -> str:
-    """sha256 of the claim's text followed by the arrays' bytes: what the file says of its own content."""
-    return hashlib.sha256(claim.encode() + body).hexdigest()
+def content_digest(claim: str, layout: Mapping[str, Any], body: bytes) -> str:
+    """sha256 of the claim's text, the arrays' names, types and places, and their bytes."""
+    places = json.dumps(layout, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{claim}\n{places}\n".encode() + body).hexdigest()
 
 
 def _array(name: str, entry: Mapping[str, Any], body: bytes) -> Array:
     begin, end = entry["data_offsets"]
-    if entry["dtype"] not in DTYPES:
-        raise Rejected(f"the array {name} has the unknown type {entry['dtype']}")
     array = np.frombuffer(body[begin:end], dtype=DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise Rejected(f"the array {name} holds a value that is not finite")
@@ -164,7 +162,7 @@ def _problem(claim: dict[str, Any], arrays: dict[str, Array], X: Array, y: Array
     Z = np.empty(X.shape, order="F")
     np.subtract(X, shift, out=Z)
     Z *= inv_scale
-    _check_standardisation(X, Z, w, inv_scale)
+    _check_standardisation(X, Z, w, shift, inv_scale)
     candidates = np.asarray(inv_scale > 0)
     if stated["among"] is not None:
         allowed = np.zeros(X.shape[1], dtype=bool)
@@ -214,20 +212,24 @@ def _weights(stated: dict[str, Any], y: Floats, given: Array | None, arrays: dic
     return w
 
 
-def _check_standardisation(X: Array, Z: Floats, w: Floats, inv_scale: Floats) -> None:
-    """The stored shift and scale are the weighted mean and deviation to 1e-9; a column is dropped only if constant."""
-    total = w.sum()
+def _check_standardisation(X: Array, Z: Floats, w: Floats, shift: Floats, inv_scale: Floats) -> None:
+    """Every column has mean 0 and mean square 1 to 1e-9 (and the rounding of its shift), or is constant and left out.
+
+    Constant: its standard deviation is at most 1e-9 of its largest absolute value.
+    """
+    total, used = w.sum(), inv_scale > 0
     means = np.abs(w @ Z) / total
     squares = np.empty(len(means))
     for start in range(0, len(means), BLOCK):
         squares[start : start + BLOCK] = w @ Z[:, start : start + BLOCK] ** 2 / total
-    used = inv_scale > 0
-    wrong = np.flatnonzero(used & ((means > 1e-9) | (np.abs(squares - 1) > 1e-9)))
-    for j in wrong[:1]:
+    allowed = 1e-9 + 8 * U * np.abs(shift) * inv_scale
+    for j in np.flatnonzero(used & ((means > allowed) | (np.abs(squares - 1) > 1e-9)))[:1]:
         raise Rejected(f"column {j} is not standardised: its mean is {means[j]:.3g}, its mean square {squares[j]:.12g}")
     for j in np.flatnonzero(~used):
         column = X[w > 0, j].astype(np.float64)
-        if inv_scale[j] != 0 or np.ptp(column) > 1e-9 * np.abs(column).max():
+        centred = column - (w[w > 0] @ column) / total
+        deviation = math.sqrt(float(w[w > 0] @ (centred * centred)) / total)
+        if inv_scale[j] != 0 or deviation > 1.001e-9 * np.abs(column).max():
             raise Rejected(f"column {j} is left out as constant, and it is not")
 
 
@@ -443,7 +445,7 @@ def check_sweep(problem: Problem, lower: float) -> str:
     off = float(np.abs(np.diagonal(A) - 1).max())
     np.fill_diagonal(A, 1.0)
     u = Z.T @ (w * centred) / math.sqrt(1 + problem.ridge)
-    eps = 1.01 * (4 * gamma(n + 16) * w.sum() + 2 * off + 1e-17)
+    eps = 1.01 * (4 * gamma(n + 16) * w.sum() + 2 * off + float(np.abs(w @ Z).max() + gamma(n + 4)) ** 2)
     reach = math.sqrt(v0 / problem.ridge)
     Q = v0 * (1 - gamma(n + 16)) - 2 * lower - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
     if eps * k > 0.01 * problem.ridge:

@@ -105,8 +105,9 @@ class Certificate:
         path, claim = Path(path), _canonical(self.claim)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         plain = save(arrays)
-        body = plain[8 + int.from_bytes(plain[:8], "little") :]
-        stated = {"format": checker.FORMAT, "claim": claim, "sha256": checker.content_digest(claim, body)}
+        end = 8 + int.from_bytes(plain[:8], "little")
+        digest = checker.content_digest(claim, json.loads(plain[8:end]), plain[end:])
+        stated = {"format": checker.FORMAT, "claim": claim, "sha256": digest}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     from optprobe.features import load
 
     data = load(arguments.dataset)
-    with Progress(*Progress.get_default_columns()[:3], TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("extracting", total=None)
 
         def report(moment: ExtractionProgress) -> None:

@@ -92,7 +92,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"X_train": np.where(np.arange(24).reshape(8, 3) == 7, np.nan, X)}, "is nan in row 2, column 1"),
     "infinite label": ({"y_train": [0, 1, np.inf, 0, 1, 1, 0, 0]}, "'y_train' is inf in row 2;"),
     "three labels": ({"y_train": [0, 1, 2, 0, 1, 1, 0, 0]}, r"has 3 values \(0, 1, 2\); a feature needs exactly two"),
-    "one label": ({"y_train": np.ones(8)}, r"has one value \(1\.0\)"),
+    "one label": ({"y_train": np.ones(8)}, r"has one class \(1\.0\)"),
     "new test label": ({"X_test": X, "y_test": Y + 1}, r"'y_test' has the label 2 in row 1; y_train has \[0, 1\]"),
     "weight": ({"sample_weight": [1, 1, 1, 0, 1, 1, 1, 1]}, "sample_weight is 0.0 in row 3; weights are positive"),
     "group": ({"group_train": [0, 1, 2.5, 3, 4, 5, 6, 7]}, "'group_train' is 2.5 in row 2; groups are whole numbers"),

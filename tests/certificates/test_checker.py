@@ -1,0 +1,253 @@
+"""The checker accepts what is true and rejects every alteration, with the sentence that says what differs."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from adversarial import Known, known
+
+from formulations import fit_supports, sparse_probe_problem
+from optprobe.certificates import Certificate, checker, verify
+from optprobe.engines import solve
+from optprobe.errors import CertificateRejected, InputError
+
+Change = Callable[[dict[str, Any], dict[str, np.ndarray]], None]
+
+
+@pytest.fixture(scope="module")
+def instance() -> Known:
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((60, 9))
+    y = np.where(X[:, 0] + X[:, 1] * X[:, 2] + 0.5 * rng.standard_normal(60) > 0, 1.0, -1.0)
+    problem = sparse_probe_problem(X, y, 3, loss="logistic", ridge=0.05)
+    supports = np.array(list(itertools.combinations(range(9), 3)))
+    return Known("checker", problem, X, y, None, supports, fit_supports(problem, supports).objective)
+
+
+@pytest.fixture(scope="module", params=["logistic", "hinge", "squared"])
+def certificate(instance: Known, request: pytest.FixtureRequest) -> Certificate:
+    problem = instance.problem.restated(loss=request.param)
+    return solve(problem, "branch_and_cut").certificate({"model": "none", "feature": "made up"})
+
+
+def altered(certificate: Certificate, change: Change) -> Certificate:
+    claim, arrays = copy.deepcopy(certificate.claim), {name: array.copy() for name, array in certificate.arrays.items()}
+    change(claim, arrays)
+    return Certificate(claim, arrays)
+
+
+def set_result(name: str, value: Callable[[Any], Any]) -> Change:
+    def change(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["result"][name] = value(claim["result"][name])
+
+    return change
+
+
+def set_problem(name: str, value: Any) -> Change:
+    def change(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["problem"][name] = value
+
+    return change
+
+
+def remove_leaf(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    last = np.flatnonzero(arrays["tree.kind"] == checker.LEAF)[-1]
+    for name in ("tree.kind", "tree.argument"):
+        arrays[name] = np.delete(arrays[name], last)
+
+
+def add_leaf(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    arrays["tree.kind"] = np.append(arrays["tree.kind"], np.int8(checker.LEAF))
+    arrays["tree.argument"] = np.append(arrays["tree.argument"], np.int32(0))
+
+
+def empty_leaves(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    arrays["tree.argument"][arrays["tree.kind"] == checker.LEAF] = -1
+
+
+def infeasible_duals(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    arrays["points.coef"] = arrays["points.coef"] * 3 + 1
+    arrays["duals"] = arrays["duals"] * 3 + 1
+
+
+def swap_branch(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    branches = np.flatnonzero(arrays["tree.kind"] == checker.BRANCH)
+    arrays["tree.argument"][branches[0]] = arrays["tree.argument"][branches[-1]]
+
+
+def nan_coefficient(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    arrays["coef"][0] = np.nan
+
+
+def drop_column(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    outside = next(j for j in range(9) if j not in claim["result"]["support"])
+    arrays["inv_scale"][outside] = 0.0
+
+
+def shift_column(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    arrays["shift"][4] += 1e-3
+
+
+TAMPERINGS: dict[str, tuple[Change, str]] = {
+    "lowered upper bound": (set_result("upper_bound", lambda value: value - 1e-5), "reaches"),
+    "raised lower bound": (set_result("lower_bound", lambda value: value + 1e-5), "claim|above"),
+    "changed support": (set_result("support", lambda value: [*value[:-1], (value[-1] + 1) % 9]), "support|reaches"),
+    "support out of range": (set_result("support", lambda value: [0, 1, 99]), "support"),
+    "changed intercept": (set_result("intercept", lambda value: value + 0.1), "reaches"),
+    "larger k": (set_problem("k", 4), "leaf|incomplete|complete"),
+    "smaller ridge": (set_problem("ridge", 0.04), "leaf|proves"),
+    "other loss": (set_problem("loss", "absolute"), "unknown"),
+    "other weights": (set_problem("class_weight", "balanced"), "w is not|leaf|reaches"),
+    "removed leaf": (remove_leaf, "incomplete|missing|proves"),
+    "added leaf": (add_leaf, "complete"),
+    "empty leaves": (empty_leaves, "proves"),
+    "infeasible duals": (infeasible_duals, "proves|incomplete"),
+    "swapped branch": (swap_branch, "proves|free|complete|missing"),
+    "not a number": (nan_coefficient, "finite"),
+    "dropped column": (drop_column, "left out"),
+    "shifted column": (shift_column, "standardised"),
+}
+
+
+def test_accepts_the_truth(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+    path = certificate.save(tmp_path / "a.cert")
+    verdict = verify(path, instance.X, instance.y)
+    assert verdict.accepted
+    assert str(certificate.claim["result"]["support"]) in verdict.reason
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_rejects_what_is_not_true(instance: Known, certificate: Certificate, name: str, tmp_path: Path) -> None:
+    change, says = TAMPERINGS[name]
+    try:
+        false = altered(certificate, change)
+    except (IndexError, StopIteration):
+        pytest.skip("this certificate has nothing of the kind")
+    verdict = verify(false.save(tmp_path / "a.cert"), instance.X, instance.y)
+    assert not verdict.accepted
+    assert any(part in verdict.reason for part in says.split("|")), verdict.reason
+
+
+def test_rejects_a_false_sweep(instance: Known, tmp_path: Path) -> None:
+    for k in (1, 2, 3, 4):
+        solution = solve(instance.problem.restated(loss="squared", k=k), "enumeration")
+        certificate = solution.certificate()
+        assert verify(certificate.save(tmp_path / "a.cert"), instance.X, instance.y).accepted
+
+        def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+            claim["result"]["lower_bound"] += 2e-7
+            claim["result"]["upper_bound"] += 2e-7
+
+        verdict = verify(altered(certificate, raise_both).save(tmp_path / "b.cert"), instance.X, instance.y)
+        assert not verdict.accepted
+        assert "below" in verdict.reason
+
+
+def test_a_sweep_proves_nothing_but_squared_loss(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+    def claim_a_sweep(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["proof"] = "sweep"
+
+    verdict = verify(altered(certificate, claim_a_sweep).save(tmp_path / "a.cert"), instance.X, instance.y)
+    assert verdict.accepted == (certificate.claim["problem"]["loss"] == "squared")
+
+
+def test_rejects_other_data(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+    path = certificate.save(tmp_path / "a.cert")
+    X, y = instance.X.copy(), instance.y.copy()
+    X[17, 3] = np.nextafter(X[17, 3], 9)
+    assert "X is not" in verify(path, X, instance.y).reason
+    y[[0, int(np.flatnonzero(y != y[0])[0])]] *= -1
+    assert "y is not" in verify(path, instance.X, y).reason
+    assert "shape" in verify(path, instance.X[:-1], instance.y[:-1]).reason
+
+
+def test_every_flipped_byte_and_every_truncation_is_rejected(
+    instance: Known, certificate: Certificate, tmp_path: Path
+) -> None:
+    content = certificate.save(tmp_path / "a.cert").read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "b.cert"
+    for position in rng.choice(len(content), 150, replace=False):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        assert not verify(path, instance.X, instance.y).accepted, position
+    for length in (*range(9), len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert not verify(path, instance.X, instance.y).accepted
+        with pytest.raises(CertificateRejected):
+            Certificate.load(path)
+
+
+def test_a_missing_file_is_an_input_error(instance: Known, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        verify(tmp_path / "none.cert", instance.X, instance.y)
+
+
+def test_checker_runs_alone(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+    """One file, numpy, nothing of ours: isolated from this project's folder."""
+    alone = tmp_path / "checker.py"
+    alone.write_text(Path(checker.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    np.savez(tmp_path / "data.npz", X_train=instance.X, y_train=instance.y)
+    path = certificate.save(tmp_path / "a.cert")
+
+    def run(*arguments: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", str(alone), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert run(path, tmp_path / "data.npz").returncode == 0
+    assert run(tmp_path / "none.cert", tmp_path / "data.npz").returncode == 2
+    assert run(path, tmp_path / "none.npz").returncode == 2
+    np.savez(tmp_path / "other.npz", X_train=-instance.X, y_train=instance.y)
+    rejected = run(path, tmp_path / "other.npz")
+    assert rejected.returncode == 1
+    assert rejected.stdout.startswith("rejected: X is not")
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
+def test_bounds_with_rounding_never_exceed_the_truth(loss: str) -> None:
+    """Node bounds of arbitrary vectors stay below F of every support in the node."""
+    rng = np.random.default_rng(3)
+    for seed in range(12):
+        case = known(("plain", "duplicates", "unbalanced", "heavy")[seed % 4], seed, loss, largest_k=3)
+        stated = case.problem
+        allowed = stated.inv_scale > 0
+        problem = checker.Problem(stated.Z, stated.y, stated.w, allowed, loss, stated.ridge, stated.size)
+        vectors = rng.standard_normal((20, stated.n_rows)) * 10.0 ** rng.uniform(-2, 1, (20, 1))
+        fitted = fit_supports(stated, case.supports[:20]).dual
+        duals = checker._duals(problem, np.concatenate([vectors, fitted]))
+        for value, discount in zip(duals.value, duals.discount):
+            inside = [int(j) for j in rng.choice(stated.candidates, rng.integers(stated.size + 1), replace=False)]
+            free = np.array([j for j in stated.candidates if j not in inside and rng.random() < 0.8], dtype=int)
+            bound, _ = checker._node(problem, float(value), discount, inside, free)
+            for support, objective in zip(case.supports, case.objectives):
+                if set(inside) <= set(support) <= {*inside, *free}:
+                    assert bound <= objective * (1 + 1e-9), (seed, support)
+
+
+def test_claim_is_canonical_json_and_floats_round_trip(certificate: Certificate, tmp_path: Path) -> None:
+    loaded = Certificate.load(certificate.save(tmp_path / "a.cert"))
+    assert loaded.claim == certificate.claim
+    for name, array in certificate.arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[name], array)
+    content = (tmp_path / "a.cert").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    claim = header["__metadata__"]["claim"]
+    assert claim == json.dumps(json.loads(claim), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_save_leaves_nothing_behind_when_it_fails(certificate: Certificate, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        certificate.save(blocked / "a.cert")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -70,6 +70,10 @@ class SparseProbeProblem:
     class_weight: str = "none"
     weighted: bool = False
     among: tuple[int, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what follows from them is computed again where it is needed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n_rows(self) -> int:
@@ -284,7 +288,7 @@ def _checked_weights(y: Floats, class_weight: str, sample_weight: ArrayLike | No
         raise InputError(f"the weight of row {row} is {w[row]:g}: weights are finite and not negative")
     for name, rows in (("positive", positive), ("negative", ~positive)):
         if not w[rows].sum() > 0:
-            raise InputError(f"every row of the {name} class has weight 0: give both classes a positive weight")
+            raise InputError(f"every row of the {name} class has weight zero: give both classes a positive weight")
     if class_weight == "balanced":
         return np.asarray(np.where(positive, 0.5 * w / w[positive].sum(), 0.5 * w / w[~positive].sum()))
     return np.asarray(w / w.sum())

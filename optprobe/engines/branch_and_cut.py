@@ -95,7 +95,7 @@ class Search:
         inside, free = np.zeros(0, dtype=np.int64), np.arange(len(self.live.columns))
         start = self._first_guess()
         root = self._evaluate(inside, free, start, -np.inf, None, ROOT_ROUNDS)
-        while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns):
+        while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
             kept, screens = root.free, root.screens
             self.live = self.live.restricted(kept)
             root = self._evaluate(inside, np.arange(len(kept)), root.s[kept], root.bound, root.point, ROOT_ROUNDS)
@@ -125,7 +125,7 @@ class Search:
         if need in (0, len(free)):
             (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
             return Node(inside, free, *leaf)
-        relaxed = self.relax(self.live, inside, free, start, self.target, rounds)
+        relaxed = self.relax(self.live, inside, free, start, self.target, rounds, self.task.budget)
         if relaxed.bound < self.target:
             self._round(inside, free, relaxed.s, need)
         counted = relaxed.discount[free]

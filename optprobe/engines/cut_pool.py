@@ -148,11 +148,13 @@ class CutPool:
         self.in_master = len(self.duals)
         return self.master
 
-    def bound(self, live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int) -> Relaxed:
+    def bound(
+        self, live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int, budget: Budget
+    ) -> Relaxed:
         """Raise the node bound by Kelley's cutting planes; the signature and the meaning of `relaxation.ascend`."""
         best = Relaxed(-np.inf, np.zeros(len(start)), Point(free, start[:0], 0.0), start)
         if not self.duals:
-            best = ascend(live, inside, free, start, target, rounds)
+            best = ascend(live, inside, free, start, target, rounds, budget)
             s = best.s
             self.add(self._dual_at(live, s)[1])
         for _ in range(rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
@@ -164,7 +166,7 @@ class CutPool:
                 best = Relaxed(bound, discount, Point(live.columns[:0], np.zeros(0), 0.0, a), s)
             primal, cut = self._dual_at(live, s)
             self.add(cut)
-            if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound):
+            if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
                 break
         return Relaxed(best.bound, best.discount, best.point, s)
 

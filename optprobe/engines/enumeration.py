@@ -61,6 +61,8 @@ def refuses(problem: SparseProbeProblem) -> str | None:
         return f"enumeration is for the squared loss, not the {problem.loss.name} loss: use branch_and_cut"
     if problem.k > LARGEST_K:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut"
+    if not problem.size:
+        return "enumeration needs a column that is not constant: use branch_and_cut"
     if problem.ridge <= 0:
         return "enumeration needs a positive ridge, so that no set of neurons is singular"
     return None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from formulations import Loss, SparseProbeProblem, penalised_fit
 from formulations.losses import Hinge
+from optprobe.engines.budget import Budget
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,7 +75,7 @@ class Relaxed:
     s: Floats
 
 
-Relax = Callable[[LiveColumns, Ints, Ints, Floats, float, int], Relaxed]
+Relax = Callable[[LiveColumns, Ints, Ints, Floats, float, int, Budget], Relaxed]
 """A way to raise the bound of a node: the signature of `ascend`."""
 
 
@@ -85,11 +86,13 @@ def top_sum(values: Floats, need: int) -> float:
     return float(values.sum() if need >= len(values) else np.partition(values, len(values) - need)[-need:].sum())
 
 
-def ascend(live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int) -> Relaxed:
+def ascend(
+    live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int, budget: Budget
+) -> Relaxed:
     """Raise the node bound of (inside, free), both positions among the live columns, from the fractional ``start``.
 
     Stops when the bound reaches ``target``, when the relaxation provably stays below it (its primal value does, so the
-    node must be branched on), or after ``rounds`` steps. ``start`` has shape (m,).
+    node must be branched on), after ``rounds`` steps, or when the budget is over. ``start`` has shape (m,).
     """
     problem = live.problem
     need = problem.size - len(inside)
@@ -112,7 +115,7 @@ def ascend(live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: f
             smooth = not isinstance(problem.loss, Hinge)
             best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, None if smooth else a), s)
         primal = float(fitted.objective[0])
-        if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound):
+        if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
             break
         b[:] = 0.0
         b[support] = coef

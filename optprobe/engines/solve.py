@@ -98,7 +98,7 @@ def _start(
 ) -> tuple[tuple[int, ...], float, str]:
     """The best of the given supports and of what the heuristics find, filled up to the full size."""
     report(Progress("heuristics", 0.0, float("inf")))
-    found = incumbent(problem)
+    found = incumbent(problem, deadline=time.monotonic() + budget.left if np.isfinite(budget.left) else None)
     best, objective, source = tuple(sorted(map(int, found.support))), float(found.objective), found.source
     for support in given:
         columns = sorted(set(map(int, support)))

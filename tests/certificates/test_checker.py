@@ -97,7 +97,14 @@ def shift_column(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     arrays["shift"][4] += 1e-3
 
 
+def no_tolerance(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    claim["result"]["lower_bound"] -= 0.1
+    claim["result"]["tolerance"] = 1e-7
+
+
 TAMPERINGS: dict[str, tuple[Change, str]] = {
+    "gap above the tolerance": (no_tolerance, "tolerance"),
+    "negative column": (set_problem("among", [-1, 0, 1, 2]), "columns allowed"),
     "lowered upper bound": (set_result("upper_bound", lambda value: value - 1e-5), "reaches"),
     "raised lower bound": (set_result("lower_bound", lambda value: value + 1e-5), "claim|above"),
     "changed support": (set_result("support", lambda value: [*value[:-1], (value[-1] + 1) % 9]), "support|reaches"),
@@ -251,3 +258,35 @@ def test_save_leaves_nothing_behind_when_it_fails(certificate: Certificate, tmp_
     with pytest.raises(InputError, match="cannot be written"):
         certificate.save(blocked / "a.cert")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_rejects_numbers_that_are_none(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+    """NaN compares as neither above nor below: it must not slip through, in the claim or in the data."""
+    text = json.dumps(certificate.claim)
+    for name in ("lower_bound", "upper_bound", "tolerance"):
+        claim = json.loads(text)
+        claim["result"][name] = float("nan")
+        if name == "tolerance":
+            claim["result"]["lower_bound"] -= 0.1
+        assert not rewritten(claim, certificate.arrays, tmp_path, instance.X, instance.y).accepted, name
+    X = instance.X.copy()
+    X[3, 3] = np.nan
+    claim = json.loads(text)
+    claim["data"]["X"] = checker.value_digest(X)
+    assert "finite" in rewritten(claim, certificate.arrays, tmp_path, X, instance.y).reason
+
+
+def rewritten(
+    claim: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path, X: np.ndarray, y: np.ndarray
+) -> checker.Verdict:
+    """Verify a claim that `Certificate.save` would refuse to write, with a digest that fits."""
+    path = Certificate({"stand-in": True}, arrays).save(folder / "a.cert")
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    metadata = header.pop("__metadata__")
+    metadata["claim"] = json.dumps(claim)
+    metadata["sha256"] = checker.content_digest(metadata["claim"], header, content[end:])
+    new = json.dumps({"__metadata__": metadata, **header}).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + content[end:])
+    return verify(path, X, y)

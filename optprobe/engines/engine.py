@@ -48,8 +48,12 @@ class Engine:
         Takes a problem; returns the sentence that says what this engine cannot do with it, or None.
     run : callable
         Takes a `Task`; returns an `Outcome` whose lower bound is valid, also when the budget ended first.
+    blas_threads : int or None
+        Threads of matrix products while it runs; None leaves them as they are. Trees make many small products, whose
+        threads would mostly wait for each other.
     """
 
     name: str
     refuses: Callable[[SparseProbeProblem], str | None]
     run: Callable[[Task], Outcome]
+    blas_threads: int | None = 1

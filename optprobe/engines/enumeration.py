@@ -219,4 +219,4 @@ class Sweep:
         return self.task.budget.over
 
 
-ENGINE = Engine("enumeration", refuses, run)
+ENGINE = Engine("enumeration", refuses, run, blas_threads=None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from formulations import (
     SparseProbeProblem,
@@ -78,9 +79,11 @@ def solve(
     report = progress or silent
     with Budget(time_limit) as budget:
         started = time.perf_counter()
-        support, objective, source = _start(problem, incumbents, budget, report)
+        with threadpool_limits(1, user_api="blas"):
+            support, objective, source = _start(problem, incumbents, budget, report)
         found = time.perf_counter()
-        outcome = engine.run(Task(problem, support, objective, tolerance, budget, report))
+        with threadpool_limits(engine.blas_threads, user_api="blas"):
+            outcome = engine.run(Task(problem, support, objective, tolerance, budget, report))
         seconds = {"heuristics": found - started, engine.name: time.perf_counter() - found}
     return _solution(problem, outcome, engine, why, source, tolerance, seconds, budget)
 

@@ -22,7 +22,7 @@ from optprobe.engines.budget import Progress
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.relaxation import LiveColumns, Point, Relax, ascend
 from optprobe.engines.solution import Outcome
-from optprobe.engines.tree import Node, preorder
+from optprobe.engines.tree import EMPTY, Node, preorder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,13 +92,13 @@ class Search:
 
     def _root(self) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
-        inside, free = np.zeros(0, dtype=np.int64), np.arange(len(self.live.columns))
         start = self._first_guess()
-        root = self._evaluate(inside, free, start, -np.inf, None, ROOT_ROUNDS)
+        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT_ROUNDS)
         while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
             kept, screens = root.free, root.screens
+            start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
-            root = self._evaluate(inside, np.arange(len(kept)), root.s[kept], root.bound, root.point, ROOT_ROUNDS)
+            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT_ROUNDS)
             root.screens = screens + root.screens
         return root
 
@@ -113,6 +113,8 @@ class Search:
     def _push(self, node: Node) -> None:
         if node.bound < self.target:
             heapq.heappush(self.heap, (node.bound, next(self.order), node))
+        else:
+            node.forget()
 
     def _evaluate(
         self, inside: Ints, free: Ints, start: Floats, bound: float, point: Point | None, rounds: int = NODE_ROUNDS
@@ -121,10 +123,10 @@ class Search:
         self.nodes += 1
         need = self.problem.size - len(inside)
         if need > len(free):
-            return Node(inside, free, np.inf, None)
+            return Node(inside, EMPTY, np.inf, None)
         if need in (0, len(free)):
             (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
-            return Node(inside, free, *leaf)
+            return Node(inside, EMPTY, *leaf)
         relaxed = self.relax(self.live, inside, free, start, self.target, rounds, self.task.budget)
         if relaxed.bound < self.target:
             self._round(inside, free, relaxed.s, need)
@@ -140,7 +142,8 @@ class Search:
         own = relaxed.bound
         if own >= bound:
             bound, point = own, relaxed.point
-        return Node(inside, free, bound, point, screens, s=relaxed.s)
+        likely = np.flatnonzero(relaxed.s)
+        return Node(inside, free, bound, point, screens, likely=likely, s=relaxed.s[likely])
 
     def _round(self, inside: Ints, free: Ints, s: Floats, need: int) -> None:
         """Fit the support that the relaxation points at, if it is new."""
@@ -168,14 +171,16 @@ class Search:
 
     def _split(self, node: Node) -> None:
         """Branch on the most undecided of the ten neurons of largest s."""
-        likely = node.free[np.argsort(-node.s[node.free], kind="stable")[:10]]
-        neuron = likely[np.argmin(np.abs(node.s[likely] - 0.6))]
+        start = node.start(len(self.live.columns))
+        likely = node.free[np.argsort(-start[node.free], kind="stable")[:10]]
+        neuron = likely[np.argmin(np.abs(start[likely] - 0.6))]
         rest = node.free[node.free != neuron]
         node.branch = int(self.live.columns[neuron])
         node.children = (
-            self._evaluate(np.append(node.inside, neuron), rest, node.s, node.bound, node.point),
-            self._evaluate(node.inside, rest, node.s, node.bound, node.point),
+            self._evaluate(np.append(node.inside, neuron), rest, start, node.bound, node.point),
+            self._evaluate(node.inside, rest, start, node.bound, node.point),
         )
+        node.forget()
         for child in node.children:
             self._push(child)
 
@@ -183,11 +188,10 @@ class Search:
         """One neuron is left: fit every completion; a chain of branches carries the leaves."""
         leaves = self._leaves(np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1))
         place = node
-        for at, (neuron, leaf) in enumerate(zip(node.free, leaves)):
-            rest = node.free[at + 1 :]
+        for neuron, leaf in zip(node.free, leaves):
             place.branch = int(self.live.columns[neuron])
-            after = Node(node.inside, rest, np.inf, None)
-            place.children = (Node(np.append(node.inside, neuron), rest, *leaf), after)
+            after = Node(node.inside, EMPTY, np.inf, None)
+            place.children = (Node(np.append(node.inside, neuron), EMPTY, *leaf), after)
             place = after
 
 

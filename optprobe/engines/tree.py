@@ -12,6 +12,7 @@ from optprobe.engines.solution import TreeProof
 
 Ints = NDArray[np.int64]
 LEAF, BRANCH, SCREEN = 0, 1, 2
+EMPTY: Ints = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(eq=False)
@@ -20,7 +21,8 @@ class Node:
 
     ``bound`` holds for the whole node by ``point`` alone (None where free is too small to fill a support). A node
     without children is a leaf; ``screens`` are the points that removed columns from ``free``, in that order; ``branch``
-    is the index in X of the neuron that the children differ in; ``s`` is where the relaxation ended.
+    is the index in X of the neuron that the children differ in; ``s`` is where the relaxation ended, kept as the
+    positions ``likely`` of its support and the values there.
     """
 
     inside: Ints
@@ -30,7 +32,19 @@ class Node:
     screens: list[Point] = field(default_factory=list)
     branch: int = -1
     children: tuple[Node, Node] | None = None
+    likely: Ints = field(default_factory=lambda: EMPTY)
     s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def start(self, m: int) -> NDArray[np.float64]:
+        """s over all m live columns."""
+        dense = np.zeros(m)
+        dense[self.likely] = self.s
+        return dense
+
+    def forget(self) -> None:
+        """Drop what only an open node needs: the tree may hold very many closed ones."""
+        self.free = self.likely = EMPTY
+        self.s = self.s[:0].copy()
 
 
 def preorder(root: Node, n_rows: int) -> TreeProof:

@@ -9,24 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optprobe.certificates import checker
 from optprobe.errors import CertificateRejected, InputError
-
-if TYPE_CHECKING:
-    from optprobe.engines.solution import Solution, TreeProof
-
-STATED_VERSIONS = ("optprobe", "numpy", "highspy", "numba")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,44 +36,6 @@ class Certificate:
 
     claim: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
-
-    @classmethod
-    def of(cls, solution: Solution, scope: Mapping[str, object]) -> Certificate:
-        """The certificate of a solution; ``scope`` says what the data are (model, layer, feature, digests ...)."""
-        from optprobe.engines.solution import TreeProof
-
-        problem, tree = solution.problem, isinstance(solution.proof, TreeProof)
-        claim = {
-            "data": {**problem.digests, "n_rows": problem.n_rows, "n_neurons": problem.n_neurons},
-            "problem": {
-                "k": problem.k,
-                "loss": problem.loss.name,
-                "ridge": problem.ridge,
-                "class_weight": problem.class_weight,
-                "weighted": problem.weighted,
-                "among": None if problem.among is None else list(problem.among),
-            },
-            "result": {
-                "support": list(solution.support),
-                "intercept": solution.intercept,
-                "upper_bound": solution.upper_bound,
-                "lower_bound": solution.lower_bound,
-                "tolerance": solution.tolerance,
-                "optimal": solution.optimal,
-                "status": solution.status_sentence,
-                "engine": solution.engine,
-                "regime": solution.regime,
-            },
-            "proof": "tree" if tree else "sweep",
-            "scope": dict(scope),
-            "versions": _versions(),
-        }
-        arrays = {"shift": problem.shift, "inv_scale": problem.inv_scale, "coef": solution.coef}
-        if problem.weighted:
-            arrays["w"] = problem.w
-        if isinstance(solution.proof, TreeProof):
-            arrays |= _tree_arrays(solution.proof)
-        return cls(json.loads(_canonical(claim)), arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
@@ -143,30 +98,8 @@ def verify(path: str | Path, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLik
         raise InputError(str(unusable)) from unusable
 
 
-def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:
-    return {
-        "tree.kind": proof.kind,
-        "tree.argument": proof.argument,
-        "points.start": proof.point_start,
-        "points.columns": proof.point_columns,
-        "points.coef": proof.point_coef,
-        "points.intercept": proof.point_intercept,
-        "duals": proof.duals,
-    }
-
-
 def _canonical(claim: Mapping[str, Any]) -> str:
     return json.dumps(claim, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in STATED_VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
 
 
 def _sentence(claim: Mapping[str, Any]) -> str:

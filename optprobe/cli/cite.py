@@ -6,6 +6,8 @@ import argparse
 import hashlib
 from pathlib import Path
 
+from optprobe.errors import InputError
+
 HELP = "print BibTeX and one sentence with scope and bounds for a certificate"
 
 ENTRY = """@misc{{optprobe-{identity},
@@ -26,13 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
     certificate = Certificate.load(arguments.certificate)
     digest = hashlib.sha256(arguments.certificate.read_bytes()).hexdigest()
     claim = certificate.claim
-    entry = ENTRY.format(
-        identity=digest[:12],
-        k=claim["problem"]["k"],
-        support=", ".join(map(str, claim["result"]["support"])),
-        version=claim["versions"]["optprobe"],
-        digest=digest,
-        sentence=certificate.sentence.replace("%", r"\%").replace("_", r"\_"),
-    )
+    try:
+        entry = ENTRY.format(
+            identity=digest[:12],
+            k=claim["problem"]["k"],
+            support=", ".join(map(str, claim["result"]["support"])),
+            version=claim["versions"]["optprobe"],
+            digest=digest,
+            sentence=certificate.sentence.replace("%", r"\%").replace("_", r"\_"),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{arguments.certificate}: its claim cannot be read ({error})") from error
     print(f"{entry}\n\n{certificate.sentence}")
     return 0

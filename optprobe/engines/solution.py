@@ -131,9 +131,9 @@ class Solution:
 
     def certificate(self, scope: Mapping[str, object] | None = None) -> Certificate:
         """The certificate of this solution; ``scope`` says in words and numbers what the data are."""
-        from optprobe.certificates import Certificate
+        from optprobe.engines.certify import certificate_of
 
-        return Certificate.of(self, scope or {})
+        return certificate_of(self, scope or {})
 
     def __str__(self) -> str:
         return (

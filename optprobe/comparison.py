@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem, fit_support
+from formulations import SparseProbeProblem, fit_supports
 from optprobe.engines.solution import Solution
 from optprobe.heuristics import RANKINGS, beam_search, forward_selection, swap_descent, top
 
@@ -30,9 +30,9 @@ class ComparedSupport:
     objective : float
         F(support), on the mean-loss scale.
     regret : float
-        ``F(support)`` minus F of the best support known.
+        ``F(support)`` minus F of the best support of all methods, which is the optimum where that is certified.
     overlap : int
-        Neurons in common with the best support known.
+        Neurons in common with that best support.
     optimal : bool or None
         Whether no set is better by more than the tolerance; None where the bounds leave it open.
     f1_train, f1_test : float or None
@@ -85,28 +85,32 @@ def compare(
     seed : int
         Of the rankings that draw at random.
     """
-    problem = solution.problem
-    best, rows = set(solution.support), []
-    reference = problem.objective(solution.support, solution.coef, solution.intercept)
-    for method, support in _supports(problem, solution, seed):
-        fits = fit_support(problem, support)
-        coef, intercept, objective = fits.coef[0], float(fits.intercept[0]), float(fits.objective[0])
+    problem, named = solution.problem, dict(_supports(solution, seed))
+    fits = fit_supports(problem, np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1))
+    reference = float(fits.objective.min())
+    best = set(fits.supports[int(fits.objective.argmin())]) if not solution.optimal else set(solution.support)
+    rows = []
+    for at, (method, support) in enumerate(named.items()):
+        coef, intercept, objective = fits.coef[at], float(fits.intercept[at]), float(fits.objective[at])
         within = objective <= solution.lower_bound + solution.tolerance
+        beaten = objective > reference + solution.tolerance
+        held_out = None
+        if X_test is not None and y_test is not None:
+            held_out = f1(y_test, predict(problem, X_test, support, coef, intercept))
         rows.append(
             ComparedSupport(
                 method=method,
                 support=list(support),
                 objective=objective,
-                regret=max(0.0, objective - reference),
+                regret=objective - reference,
                 overlap=len(best & set(support)),
-                optimal=True if within else (False if objective > solution.upper_bound + solution.tolerance else None),
+                optimal=True if within else (False if beaten else None),
                 f1_train=f1(problem.y, problem.Z[:, list(support)] @ coef + intercept, problem.w),
-                f1_test=None
-                if X_test is None or y_test is None
-                else f1(y_test, predict(problem, X_test, support, coef, intercept)),
+                f1_test=held_out,
             )
         )
-    return Comparison(solution, tuple(sorted(rows, key=lambda row: (row.objective, row.method != "optimum"))))
+    order = sorted(rows, key=lambda row: (round(row.objective, 9), row.method != "optimum", row.method))
+    return Comparison(solution, tuple(order))
 
 
 def predict(
@@ -126,7 +130,8 @@ def f1(y: Floats, f: Floats, w: Floats | None = None) -> float:
     return float(2 * hits / (2 * hits + wrong)) if hits > 0 else 0.0
 
 
-def _supports(problem: SparseProbeProblem, solution: Solution, seed: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _supports(solution: Solution, seed: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    problem = solution.problem
     yield "optimum" if solution.optimal else "best known", solution.support
     for name, ranking in RANKINGS.items():
         yield name, tuple(map(int, top(ranking.function(problem, seed), problem.size)))

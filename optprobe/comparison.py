@@ -86,11 +86,13 @@ def compare(
         Of the rankings that draw at random.
     """
     problem, named = solution.problem, dict(_supports(solution, seed))
-    fits = fit_supports(problem, np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1))
+    sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
+    distinct, place = np.unique(sets, axis=0, return_inverse=True)
+    fits = fit_supports(problem, distinct)
     reference = float(fits.objective.min())
     best = set(fits.supports[int(fits.objective.argmin())]) if not solution.optimal else set(solution.support)
     rows = []
-    for at, (method, support) in enumerate(named.items()):
+    for at, (method, support) in zip(place, named.items()):
         coef, intercept, objective = fits.coef[at], float(fits.intercept[at]), float(fits.objective[at])
         within = objective <= solution.lower_bound + solution.tolerance
         beaten = objective > reference + solution.tolerance

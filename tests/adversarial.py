@@ -66,7 +66,7 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
     elif kind == "heavy":
         X = rng.standard_t(1.5, (n, p))
     elif kind == "full":
-        X, k = X[:, :3], 3
+        X, k = X[:, :4], 3 + seed % 2
     elif kind == "weighted":
         weight = rng.integers(0, 4, n).astype(float)
         weight[[0, 1]] = 1.0

@@ -549,11 +549,13 @@ def _quadruples(root: _Conditional) -> Iterator[NDArray[np.int64]]:
     """
     order = np.argsort(-np.abs(root.c), kind="stable")
     strong = int((root.c**2 > 0.2 * root.gap).sum())
-    for place in range(strong):
+    for place in range(min(strong, len(order) - 3)):
         later = order[place + 1 :]
         for sets in _triples(root.without(order[place], later)):
             yield np.concatenate([np.full((len(sets), 1), order[place]), later[sets]], axis=1)
     rest = order[strong:]
+    if len(rest) < 4:
+        return
     C = root.C[np.ix_(rest, rest)]
     node = _Conditional(C, root.d[rest], root.c[rest], root.gap, root.least)
     first, second = node.open_pairs(4)

@@ -168,6 +168,8 @@ class Sweep:
     def _node(self, A: Floats, node: Floats, prefix: tuple[int, ...], gained: float) -> bool:
         """The pairs (no prefix) or triples of a node: the correlations A, and (w, u, l1, l2) of the kernels."""
         r, m = self.size - len(prefix), len(A)
+        if m < r:
+            return True
         offset, heavy = len(self.u) - m, (TAU / (r - 1)) ** 2 if r > 2 else 1.0
         rows_a_call = max(1, 2**20 // m)
         pairs = np.empty((min(m, rows_a_call) * m, 2), dtype=np.int64)
@@ -199,6 +201,8 @@ class Sweep:
         """All sets of four without a strong neuron, by their heavy or open pairs."""
         A, u = np.ascontiguousarray(self.A[strong:, strong:]), self.u[strong:]
         m, light = len(u), TAU / 3
+        if m < self.size:
+            return True
         node = np.array([np.ones(m), u, np.zeros(m), np.zeros(m)])
         edges = np.empty((m * (m - 1) // 2, 2), dtype=np.int64)
         n = cpu.open_pairs(A, np.arange(m), True, node, np.array([3.0, self.q / 2 * LOOSENED, light**2, 2.0]), edges)

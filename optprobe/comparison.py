@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, fit_supports
 from optprobe.engines.solution import Solution
-from optprobe.heuristics import RANKINGS, beam_search, forward_selection, swap_descent, top
+from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,11 @@ class Comparison:
 
 
 def compare(
-    solution: Solution, X_test: NDArray[Any] | None = None, y_test: Floats | None = None, seed: int = 0
+    solution: Solution,
+    X_test: NDArray[Any] | None = None,
+    y_test: Floats | None = None,
+    seed: int = 0,
+    scores: Mapping[str, Floats] | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
 
@@ -84,8 +88,11 @@ def compare(
         Held-out rows, labels in {-1, +1}; standardised as the training rows.
     seed : int
         Of the rankings that draw at random.
+    scores : mapping, optional
+        The `RankingScores` of these rows, where they serve several problems.
     """
-    problem, named = solution.problem, dict(_supports(solution, seed))
+    problem = solution.problem
+    named = dict(_supports(solution, RankingScores(problem, seed) if scores is None else scores))
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)
     fits = fit_supports(problem, distinct)
@@ -132,11 +139,11 @@ def f1(y: Floats, f: Floats, w: Floats | None = None) -> float:
     return float(2 * hits / (2 * hits + wrong)) if hits > 0 else 0.0
 
 
-def _supports(solution: Solution, seed: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _supports(solution: Solution, scores: Mapping[str, Floats]) -> Iterator[tuple[str, tuple[int, ...]]]:
     problem = solution.problem
     yield "optimum" if solution.optimal else "best known", solution.support
-    for name, ranking in RANKINGS.items():
-        yield name, tuple(map(int, top(ranking.function(problem, seed), problem.size)))
+    for name, of_neurons in scores.items():
+        yield name, tuple(map(int, top(of_neurons, problem.size)))
     forward = forward_selection(problem)
     yield "forward selection", tuple(map(int, forward.support))
     yield "beam search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))

@@ -46,6 +46,8 @@ FORMAT = "optprobe-certificate/1"
 U = 2.0**-53
 DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
 LEAF, BRANCH, SCREEN = 0, 1, 2
+SHARE = 0.1
+"""Of the gap: a column that gains more than this alone is strong. Any value is valid; it decides the time only."""
 BLOCK = 256
 
 
@@ -548,7 +550,7 @@ def _quadruples(root: _Conditional) -> Iterator[NDArray[np.int64]]:
     of T has a larger |rho| (cap = |rho_e|). Else T has an open pair that is not heavy, and cap = sqrt(0.1).
     """
     order = np.argsort(-np.abs(root.c), kind="stable")
-    strong = int((root.c**2 > 0.2 * root.gap).sum())
+    strong = int((root.c**2 > SHARE * root.gap).sum())
     for place in range(min(strong, len(order) - 3)):
         later = order[place + 1 :]
         for sets in _triples(root.without(order[place], later)):
@@ -575,7 +577,8 @@ def _completions(
     correlation of a and b is at most |rho_ab| w_a w_b + sigma_a sigma_b in absolute value. With |rho_ab| <= cap and
     sigma <= S on both sides it is at most t_a = cap w_a sqrt(1 + S^2) + sigma_a S, so the pair cannot gain more than
     (U_a^2 + U_b^2 + 2 t |U_a U_b|) / (1 - t^2), U = w c, at t = min(t_a, t_b). So one end of an open pair is *flagged*:
-    sigma > S, or t >= 1, or U_a^2 + V^2 + 2 t_a |U_a| V > gap (1 - t_a^2) with V = max U. Any S will do: 1/2.
+    sigma > S, or |U_a| > V, or t >= 1, or U_a^2 + V^2 + 2 t_a |U_a| V > gap (1 - t_a^2). Any S and V will do: 1/2, and
+    V^2 = SHARE gap.
 
     *Rounding.* With l = ``least`` below 1 - rho^2 and below d, and |x| <= l^-1/2 for the coefficients x of i and j:
     x errs by 7 u l^-3/2, the numerator of U by 26 u l^-3/2, d by 12 u / l, U^2 by 64 u / l^2, and sigma and t, where
@@ -596,11 +599,11 @@ def _completions(
     allowed[np.arange(len(i)), i] = allowed[np.arange(len(i)), j] = False
     d = np.where(allowed, np.maximum(d, 1e-12), 1.0)
     gains = np.where(allowed, left * left / d, 0.0)
-    strongest = gains.max(axis=1, keepdims=True)
+    strong = np.maximum(SHARE * gap, 0.0)
     sigma = np.sqrt((1 - d) / d + eta)
     t = cap * np.sqrt(1.25 / d) + 0.5 * sigma + eta
-    reached = gains + strongest + 2 * t * np.sqrt(gains * strongest) + eta
-    flagged = allowed & ((sigma > 0.5) | (t >= 1) | (reached > gap * (1 - t * t)))
+    reached = gains + strong + 2 * t * np.sqrt(gains * strong) + eta
+    flagged = allowed & ((sigma > 0.5) | (gains > strong - eta) | (t >= 1) | (reached > gap * (1 - t * t)))
     edge, a = np.nonzero(flagged)
     for start in range(0, len(edge), 128):
         e, row = edge[start : start + 128], a[start : start + 128]

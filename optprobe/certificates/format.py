@@ -8,8 +8,6 @@ claim and arrays. Reading it executes nothing.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from optprobe.certificates import checker
 from optprobe.errors import CertificateRejected, InputError
+from optprobe.files import write_file
+
+NAMES = {dtype: name for name, dtype in checker.DTYPES.items()}
+"""The format's names of the types that it stores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,34 +53,41 @@ class Certificate:
             raise InputError(str(unusable)) from unusable
 
     def save(self, path: str | Path) -> Path:
-        """Write the file under a temporary name in the same folder, then rename it; returns the path.
+        """Write the file, whole or not at all; the same certificate gives the same bytes. Returns the path.
 
         Raises `InputError` where the folder cannot be written.
         """
-        from safetensors.numpy import save
+        claim, body = _canonical(self.claim), b""
+        layout: dict[str, Any] = {}
+        for name, array in sorted(self.arrays.items()):
+            stored = np.ascontiguousarray(array)
+            end = len(body) + stored.nbytes
+            layout[name] = {
+                "dtype": NAMES[stored.dtype.newbyteorder("<").str],
+                "shape": list(stored.shape),
+                "data_offsets": [len(body), end],
+            }
+            body += stored.astype(stored.dtype.newbyteorder("<"), copy=False).tobytes()
+        stated = {
+            "claim": claim,
+            "format": checker.FORMAT,
+            "sha256": checker.content_digest(claim, layout, body),
+        }
+        header = json.dumps({"__metadata__": stated, **layout}, separators=(",", ":")).encode()
+        header += b" " * (-len(header) % 8)
+        return write_file(Path(path), len(header).to_bytes(8, "little") + header + body)
 
-        path, claim = Path(path), _canonical(self.claim)
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-        plain = save(arrays)
-        end = 8 + int.from_bytes(plain[:8], "little")
-        digest = checker.content_digest(claim, json.loads(plain[8:end]), plain[end:])
-        stated = {"format": checker.FORMAT, "claim": claim, "sha256": digest}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        except OSError as error:
-            raise InputError(f"the certificate {path} cannot be written: {error.strerror}") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(save(arrays, metadata=stated))
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-        return path
+    @property
+    def file_name(self) -> str:
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.topN].cert``."""
+        problem, scope = self.claim["problem"], self.claim["scope"]
+        source = Path(str(scope.get("file", ""))).stem or f"{scope.get('feature')}.layer{scope.get('layer')}"
+        parts = [source, f"k{problem['k']}", problem["loss"], f"ridge{problem['ridge']:g}"]
+        if problem["class_weight"] != "none":
+            parts.append(problem["class_weight"])
+        if problem["among"] is not None:
+            parts.append(f"top{len(problem['among'])}")
+        return ".".join(parts) + ".cert"
 
     @property
     def sentence(self) -> str:

@@ -3,13 +3,122 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optprobe.cli.shared import print_json, writable_folder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from optprobe.quickstart import Quickstart, Report
+    from optprobe.report import Case
 
 HELP = "the main job on the bundled model: extract, solve, verify, compare, and write one HTML page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("quickstart"),
+        metavar="DIR",
+        help="folder of the results (default: quickstart)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return 0
+    folder = writable_folder(arguments.out)
+    with phase_bar() as report:
+        from optprobe.quickstart import quickstart
+
+        found = quickstart(folder, report=report)
+    if arguments.json:
+        print_json(
+            {
+                "accepted": found.accepted,
+                "page": str(found.page),
+                "cases": [case.record() for case in found.cases],
+            }
+        )
+    else:
+        print_tables(found)
+    return 0 if found.accepted else 1
+
+
+@contextmanager
+def phase_bar() -> Iterator[Report]:
+    """A bar on standard error that says what is being done; every phase of the job fills it anew."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description:40}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def report(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share)
+            bar.tasks[0].finished_time = None
+
+        yield report
+
+
+def print_tables(found: Quickstart) -> None:
+    """The certified optima, each method against them, and the sentence that sums them up."""
+    from rich.console import Console
+
+    from optprobe.report import headline
+
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(found.activations, soft_wrap=True)
+    console.print(_optima(found.cases))
+    console.print(_methods(found.cases))
+    console.print(headline(found.cases))
+    console.print(f"page: {found.page}", soft_wrap=True)
+
+
+def _optima(cases: tuple[Case, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Certified optima", title_justify="left")
+    for name in ("feature", "layer", "k", "loss", "neurons", "objective", "gap", "seconds", "certificate"):
+        table.add_column(name, justify="left" if name in ("feature", "loss", "neurons", "certificate") else "right")
+    for case in cases:
+        table.add_row(
+            case.feature,
+            str(case.layer),
+            str(case.k),
+            case.loss,
+            ", ".join(map(str, case.support)),
+            f"{case.upper_bound:.6f}",
+            f"{case.gap:.0e}",
+            f"{case.seconds:.2f}",
+            "accepted" if case.accepted else f"REJECTED: {case.verdict}",
+        )
+    return table
+
+
+def _methods(cases: tuple[Case, ...]) -> Table:
+    from rich.table import Table
+
+    from optprobe.report.summary import label, summaries
+
+    table = Table(title="Heuristics against the optimum: regret, relative regret, held-out F1", title_justify="left")
+    table.add_column("method")
+    for name in ("optimal", "regret", "relative", "at worst", "neurons shared", "F1", "optimum's F1 more by"):
+        table.add_column(name, justify="right")
+    for row in summaries(cases):
+        table.add_row(
+            label(row.method),
+            f"{row.n_optimal} of {row.n_cases}",
+            f"{row.mean_regret:.1e}",
+            f"{row.mean_relative_regret:.2%}",
+            f"{row.worst_relative_regret:.2%}",
+            f"{row.shared:.0%}",
+            f"{row.f1_test:.3f}",
+            f"{row.f1_behind:+.3f}",
+        )
+    return table

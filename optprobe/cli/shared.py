@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,11 +59,12 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_data(arguments: argparse.Namespace) -> LabelledActivations:
-    """The rows that DATA names."""
+def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = None) -> LabelledActivations:
+    """The rows that DATA names; a folder is split as ``split`` says (test_share, seed), where it says so."""
     from optprobe.activations import load_labelled
 
-    return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer)
+    chosen = {name: split[name] for name in ("test_share", "seed") if split and name in split}
+    return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
 
 
 def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> SparseProbeProblem:

@@ -18,7 +18,6 @@ from optprobe.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from formulations import SparseProbeProblem
     from optprobe.engines import Solution
 
 HELP = "find the best k neurons and write the certificate that proves it"
@@ -39,24 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
     data = read_data(arguments)
     problem = read_problem(arguments, data)
     solution = solve_from(arguments, problem)
-    path = solution.certificate(data.scope).save(folder / certificate_name(problem, data.scope))
+    certificate = solution.certificate(data.scope)
+    path = certificate.save(folder / certificate.file_name)
     seconds = time.perf_counter() - started
     if not arguments.json:
         print(f"{problem}\n{solution}\n  certificate {path}")
     else:
         print_json(record(solution, path, seconds))
     return 0
-
-
-def certificate_name(problem: SparseProbeProblem, scope: Any) -> str:
-    """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.topN].cert``."""
-    source = Path(str(scope.get("file", ""))).stem or f"{scope.get('feature')}.layer{scope.get('layer')}"
-    parts = [source, f"k{problem.k}", problem.loss.name, f"ridge{problem.ridge:g}"]
-    if problem.class_weight != "none":
-        parts.append(problem.class_weight)
-    if problem.among is not None:
-        parts.append(f"top{len(problem.among)}")
-    return ".".join(parts) + ".cert"
 
 
 def record(solution: Solution, path: Path, seconds: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.data.is_dir():
             arguments.feature = arguments.feature or scope.get("feature")
             arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
-        data = read_data(arguments)
+        data = read_data(arguments, scope.get("split"))
         verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train)
     except CertificateRejected as rejected:
         verdict = Verdict(False, str(rejected))

@@ -19,8 +19,8 @@ corollary.
 
 **Theorem 3 (touch).** In (H) and (L) let a, b be projected out, d_m the conditional variances, w_m = d_m^{-1/2},
 sigma_m^2 = w_m^2 - 1. Then |rho'_mn| <= |rho_mn| w_m w_n + sigma_m sigma_n <= t_m := cap w_m sqrt(1 + S^2) + sigma_m S
-if sigma <= S at both ends, so one end of every pair that closes the gap is flagged: sigma_m > S, or t_m >= 1, or
-``u_m^2 + U^2 + 2 t_m |u_m| U > gap (1 - t_m^2)`` with U = max |u|. Only flagged rows are scanned.
+if sigma <= S at both ends, so one end of every pair that closes the gap is flagged: sigma_m > S, or |u_m| > U, or
+t_m >= 1, or ``u_m^2 + U^2 + 2 t_m |u_m| U > gap (1 - t_m^2)``. Any S and U will do; only flagged rows are scanned.
 
 k = 2 is one exact scan of all pairs (s = 1); k = 3 is one scan with s = 2 and one pass over the third neuron for each
 open pair; k = 4 follows theorem 2. The proof is a `SweepProof`: the checker sweeps again.
@@ -46,8 +46,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LARGEST_K = 4
-LEAST_RIDGE = 1e-5
-"""Below it, rounding would be visible in the checker's sweep of sets of four."""
+LEAST_RIDGE = {1: 1e-8, 2: 1e-8, 3: 1e-8, 4: 1e-5}
+"""By size: below it, rounding would be visible next to the variance of near-duplicates."""
 TAU = 0.95
 """Heavy: (r - 1) |rho| > TAU."""
 STRONG = 0.2
@@ -65,10 +65,9 @@ def refuses(problem: SparseProbeProblem) -> str | None:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut"
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
-    if problem.k == LARGEST_K and problem.ridge < LEAST_RIDGE:
-        return f"enumeration of sets of four needs a ridge of at least {LEAST_RIDGE:g}: use branch_and_cut"
-    if problem.ridge <= 0:
-        return "enumeration needs a positive ridge, so that no set of neurons is singular"
+    least = LEAST_RIDGE[min(problem.size, 4)]
+    if problem.ridge < least:
+        return f"enumeration needs a ridge of at least {least:g} for {problem.size} neurons, to tell them apart"
     return None
 
 

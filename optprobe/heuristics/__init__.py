@@ -1,7 +1,7 @@
 """Supports without a proof: the paper's rankings, and local searches by the exact objective."""
 
 from optprobe.heuristics.moves import Gram
-from optprobe.heuristics.rankings import RANKINGS, Ranking, top
+from optprobe.heuristics.rankings import RANKINGS, Ranking, RankingScores, top
 from optprobe.heuristics.search import (
     Incumbent,
     beam_search,
@@ -15,6 +15,7 @@ __all__ = [
     "Gram",
     "Incumbent",
     "Ranking",
+    "RankingScores",
     "beam_search",
     "forward_selection",
     "incumbent",

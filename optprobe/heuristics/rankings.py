@@ -11,7 +11,7 @@ mean loss, so that a coefficient b here is ten times smaller than its w: ``|w|_1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -221,3 +221,25 @@ RANKINGS: dict[str, Ranking] = {
     )
 }
 """Every ranking by name."""
+
+
+class RankingScores(Mapping[str, Floats]):
+    """The scores of every ranking for the rows of a problem, each computed when it is first asked for.
+
+    k, loss and ridge play no part in them, so one serves every restatement of the problem.
+    """
+
+    def __init__(self, problem: SparseProbeProblem, seed: int = 0) -> None:
+        self.problem, self.seed = problem, seed
+        self._known: dict[str, Floats] = {}
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._known:
+            self._known[name] = RANKINGS[name].function(self.problem, self.seed)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(RANKINGS)
+
+    def __len__(self) -> int:
+        return len(RANKINGS)

@@ -290,3 +290,16 @@ def rewritten(
     new = json.dumps({"__metadata__": metadata, **header}).encode()
     path.write_bytes(len(new).to_bytes(8, "little") + new + content[end:])
     return verify(path, X, y)
+
+
+def test_the_layout_is_that_of_safetensors_and_the_bytes_are_reproducible(
+    certificate: Certificate, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    first, second = certificate.save(tmp_path / "a.cert"), certificate.save(tmp_path / "b.cert")
+    assert first.read_bytes() == second.read_bytes()
+    read = load_file(first)
+    assert set(read) == set(certificate.arrays)
+    for name, array in certificate.arrays.items():
+        np.testing.assert_array_equal(read[name], array)

@@ -235,6 +235,17 @@ def test_extract_solve_verify_from_a_folder(tmp_path: Path, capsys: pytest.Captu
     assert "layer 0" in capsys.readouterr().out
 
 
+def test_verify_uses_the_split_of_the_certificate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from optprobe import extract, features, load_labelled, problem, solve
+
+    extract("bundled", features.load("is_french"), [0], tmp_path / "acts")
+    data = load_labelled(tmp_path / "acts", "is_french", 0, test_share=0.4, seed=5)
+    certificate = solve(problem(data, 1, loss="squared")).certificate(data.scope)
+    path = certificate.save(tmp_path / certificate.file_name)
+    assert main(["verify", str(path), "--data", str(tmp_path / "acts")]) == 0
+    assert capsys.readouterr().out.startswith("accepted")
+
+
 def test_neurons_prints_the_map(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["neurons", "bundled"]) == 0
     assert "768" in capsys.readouterr().out

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+SELF = 1e-10
+"""A neuron given itself has conditional variance 0 up to rounding; any other at least ridge / (1 + ridge)."""
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
@@ -27,16 +29,21 @@ OPTIONS: dict[str, Any] = {
 
 
 @njit(**OPTIONS)
-def _count_open(row: Floats, node: Floats, wi: float, ui: float, a1: float, a2: float, test: Floats) -> int:
-    """How many j form an open pair with neuron i, whose entries of the node are (wi, ui, a1, a2); see `open_pairs`."""
-    w, u, l1, l2 = node[0], node[1], node[2], node[3]
+def _count_open(
+    row: Floats, w: Floats, u: Floats, l1: Floats, l2: Floats, i: tuple[float, float, float, float], test: Floats
+) -> int:
+    """How many j form an open pair with neuron i, whose entries of the node are (w, u, l1, l2); see `open_pairs`.
+
+    The slices come one by one, since a slice of a matrix would be strided for the compiler, and its loop scalar.
+    """
+    wi, ui, a1, a2 = i
     start, quadratic, linear = ui * ui - test[1], test[1] * test[0] * test[0], 2 * test[0] * ui
     heavy, cap = test[2], test[3]
     n = 0
-    for j in range(len(row)):
+    for j in range(len(u)):
         x = row[j] * wi * w[j] - a1 * l1[j] - a2 * l2[j]
         e = start + u[j] * u[j] + x * (quadratic * x - linear * u[j])
-        n += int(((e > 0.0) | (x * x > heavy)) & (abs(row[j]) <= cap))
+        n += int(((e > 0.0) | (x * x > heavy)) & (abs(row[j]) <= cap) & (1.0 - x * x > SELF))
     return n
 
 
@@ -66,7 +73,7 @@ def open_pairs(A: Floats, rows: Ints, ordered: bool, node: Floats, test: Floats,
         if w[i] == 0.0:
             continue
         f = i + 1 if ordered else 0
-        if _count_open(A[i, f:], node[:, f:], w[i], u[i], l1[i], l2[i], test) == 0:
+        if _count_open(A[i, f:], w[f:], u[f:], l1[f:], l2[f:], (w[i], u[i], l1[i], l2[i]), test) == 0:
             continue
         for j in range(f, m):
             if j == i or w[j] == 0.0 or abs(A[i, j]) > cap:
@@ -77,6 +84,23 @@ def open_pairs(A: Floats, rows: Ints, ordered: bool, node: Floats, test: Floats,
                     out[n, 0] = i
                     out[n, 1] = j
                 n += 1
+    return n
+
+
+@njit(**OPTIONS)
+def _count_third(
+    Ai: Floats, Aj: Floats, w: Floats, u: Floats, l1: Floats, l2: Floats, pair: tuple[float, ...], left: float
+) -> int:
+    """How many neurons gain more than ``left`` given the pair; see `third_neurons`."""
+    wi, wj, i1, i2, j1, j2, rho, xi, xj, root = pair
+    n = 0
+    for k in range(len(u)):
+        a = Ai[k] * wi * w[k] - i1 * l1[k] - i2 * l2[k]
+        b = Aj[k] * wj * w[k] - j1 * l1[k] - j2 * l2[k]
+        y = (b - rho * a) * root
+        c = u[k] - xi * a - xj * b
+        d = 1.0 - a * a - y * y
+        n += int((c * c > left * d) & (d > SELF))
     return n
 
 
@@ -92,24 +116,12 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -
         inverse = 1.0 / (1.0 - rho * rho)
         xi, xj, root = (u[i] - rho * u[j]) * inverse, (u[j] - rho * u[i]) * inverse, np.sqrt(inverse)
         left = gap - (u[i] * xi + u[j] * xj)
-        Ai, Aj = A[i], A[j]
-        hits = 0
-        for k in range(m):
-            a = Ai[k] * w[i] * w[k] - l1[i] * l1[k] - l2[i] * l2[k]
-            b = Aj[k] * w[j] * w[k] - l1[j] * l1[k] - l2[j] * l2[k]
-            y = (b - rho * a) * root
-            c = u[k] - xi * a - xj * b
-            hits += int(c * c > left * (1.0 - a * a - y * y))
-        if hits == 0:
+        pair = (w[i], w[j], l1[i], l2[i], l1[j], l2[j], rho, xi, xj, root)
+        if _count_third(A[i], A[j], w, u, l1, l2, pair, left) == 0:
             continue
         for k in range(m):
-            if k in (i, j) or w[k] == 0.0:
-                continue
-            a = Ai[k] * w[i] * w[k] - l1[i] * l1[k] - l2[i] * l2[k]
-            b = Aj[k] * w[j] * w[k] - l1[j] * l1[k] - l2[j] * l2[k]
-            y = (b - rho * a) * root
-            c = u[k] - xi * a - xj * b
-            if c * c > left * (1.0 - a * a - y * y):
+            one = slice(k, k + 1)
+            if w[k] > 0.0 and _count_third(A[i, one], A[j, one], w[one], u[one], l1[one], l2[one], pair, left) > 0:
                 if n < len(out):
                     out[n, 0] = i
                     out[n, 1] = j
@@ -119,34 +131,45 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -
 
 
 @njit(**OPTIONS)
-def _flag_rows(node: Floats, gap: float, cap: float, rows: Ints) -> int:
-    """The rows that every open pair of an edge child has an end in (touch bound), for the best of four Sigma."""
+def _count_flags(w: Floats, a: Floats, touch: Floats, gap: float, cap: float, sigma: float, strong: float) -> int:
+    """How many rows theorem 3 flags with S = sigma, and U = strong for the rows that are not stronger."""
+    slope = cap * np.sqrt(1.0 + sigma * sigma)
+    n = 0
+    for k in range(len(w)):
+        t = slope * w[k] + touch[k] * sigma
+        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > gap * (1.0 - t * t)
+        n += int((w[k] > 0.0) & (over | (t >= 1.0) | (touch[k] > sigma) | (a[k] > strong)))
+    return n
+
+
+@njit(**OPTIONS)
+def _flag_rows(node: Floats, gap: float, cap: float, a: Floats, touch: Floats, rows: Ints) -> int:
+    """The rows that every pair of an edge child that closes the gap has an end in, for the best S and U of a few.
+
+    ``a`` and ``touch`` are room for |u| and sigma, shape (m,).
+    """
     w, u = node[0], node[1]
     m = len(w)
-    strongest = 0.0
+    largest = 0.0
     for k in range(m):
-        strongest = max(strongest, abs(u[k]))
-    best, sigma = m + 1, 0.5
-    for trial in range(4):
-        reach = 0.25 + 0.15 * trial
-        slope = cap * np.sqrt(1.0 + reach * reach)
-        n = 0
-        for k in range(m):
-            touch = np.sqrt(max(w[k] * w[k] - 1.0, 0.0))
-            t = slope * w[k] + touch * reach
-            a = abs(u[k])
-            over = a * a + strongest * strongest + 2 * t * a * strongest > gap * (1.0 - t * t)
-            n += int((w[k] > 0.0) & (over | (t >= 1.0) | (touch > reach)))
+        a[k] = abs(u[k])
+        touch[k] = np.sqrt(max(w[k] * w[k] - 1.0, 0.0))
+        largest = max(largest, a[k])
+    best, sigma, strong = m + 1, 0.5, largest
+    for trial in range(8):
+        s = 0.25 + 0.15 * (trial % 4)
+        bound = min(largest, np.sqrt(max(gap, 0.0) * (0.3 if trial < 4 else 0.15)))
+        n = _count_flags(w, a, touch, gap, cap, s, bound)
         if n < best:
-            best, sigma = n, reach
+            best, sigma, strong = n, s, bound
+        if n <= 2:
+            break
     slope = cap * np.sqrt(1.0 + sigma * sigma)
     n = 0
     for k in range(m):
-        touch = np.sqrt(max(w[k] * w[k] - 1.0, 0.0))
-        t = slope * w[k] + touch * sigma
-        a = abs(u[k])
-        over = a * a + strongest * strongest + 2 * t * a * strongest > gap * (1.0 - t * t)
-        if w[k] > 0.0 and (over or t >= 1.0 or touch > sigma):
+        t = slope * w[k] + touch[k] * sigma
+        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > gap * (1.0 - t * t)
+        if w[k] > 0.0 and (over or t >= 1.0 or touch[k] > sigma or a[k] > strong):
             rows[n] = k
             n += 1
     return n
@@ -159,7 +182,7 @@ def edge_children(A: Floats, u: Floats, edges: Ints, light: float, gap: float, l
     The cap of an edge is ``max(|A_ab|, light)``. Gaps are multiplied by ``loosened`` (just below 1) before comparing.
     """
     m = A.shape[0]
-    node, rows = np.zeros((4, m)), np.empty(m, np.int64)
+    node, rows, strength, touch = np.zeros((4, m)), np.empty(m, np.int64), np.empty(m), np.empty(m)
     pairs, test = np.empty((len(out), 2), np.int64), np.empty(4)
     n = 0
     for q in range(len(edges)):
@@ -181,7 +204,7 @@ def edge_children(A: Floats, u: Floats, edges: Ints, light: float, gap: float, l
             node[3, k] = y * v
         node[:, a] = 0.0
         node[:, b] = 0.0
-        flagged = _flag_rows(node, left * loosened, cap * (2.0 - loosened), rows)
+        flagged = _flag_rows(node, left * loosened, cap * (2.0 - loosened), strength, touch, rows)
         if flagged == 0:
             continue
         test[0], test[1], test[2], test[3] = 1.0, left, 1.0, cap

@@ -1,0 +1,149 @@
+"""The main job, from texts to certified optima, on the model and texts that come with the package."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from formulations import SparseProbeProblem
+from optprobe.activations import Activations, ExtractionProgress, LabelledActivations, extract, load_labelled
+from optprobe.data import problem
+from optprobe.errors import InputError, StoreDamaged
+from optprobe.features import FeatureDataset, load
+from optprobe.heuristics import RankingScores
+from optprobe.report import Case, certified_case, write_page
+
+FEATURES = ("is_french", "is_python", "latex_math", "contains_digit")
+LAYERS = (1, 3)
+KS = (1, 2, 3)
+SQUARED_RIDGE = 0.01
+LOGISTIC_RIDGE = 0.1
+DRAWS = 1000
+
+Report = Callable[[str, float], object]
+"""Receives what is being done, and the share of it that is done."""
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What a quickstart found: its cases, its page, and what it did about the activations, in words."""
+
+    cases: tuple[Case, ...]
+    page: Path
+    activations: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the checker accepted every certificate."""
+        return all(case.accepted for case in self.cases)
+
+
+def quickstart(
+    folder: Path,
+    features: Sequence[str] = FEATURES,
+    layers: Sequence[int] = LAYERS,
+    ks: Sequence[int] = KS,
+    report: Report | None = None,
+) -> Quickstart:
+    """
+    Extract, solve, certify, verify and compare, and write ``index.html``.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``activations/``, ``certificates/`` and ``index.html``. Activations from an earlier run are used again.
+    features, layers, ks : sequences
+        Squared loss for all of them; one case of logistic loss by branch and cut, the first feature at the last layer
+        and the largest k.
+    report : callable, optional
+        Receives the progress.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written or holds activations of something else.
+    KeyboardInterrupt
+        After Ctrl-C; whatever is in the folder is whole, and another run may follow.
+    """
+    report = report or (lambda what, share: None)
+    activations = folder / "activations"
+    said = extracted(activations, "bundled", load("bundled"), layers, report)
+    cases: list[Case] = []
+    n_cases = len(features) * len(layers) * len(ks) + 1
+    for data, stated, method, scores in _problems(activations, features, layers, ks):
+        report(f"{data.scope['feature']}, layer {data.scope['layer']}, k = {stated.k}", len(cases) / n_cases)
+        certificates = folder / "certificates"
+        cases.append(certified_case(data, stated, certificates, method=method, draws=DRAWS, scores=scores))
+    report("writing the page", 1.0)
+    page = write_page(folder / "index.html", "optprobe quickstart", cases, about(activations, data, DRAWS))
+    return Quickstart(tuple(cases), page, said)
+
+
+def _problems(
+    activations: Path, features: Sequence[str], layers: Sequence[int], ks: Sequence[int]
+) -> Iterator[tuple[LabelledActivations, SparseProbeProblem, str, RankingScores]]:
+    """The rows, the problem, the method and the rankings of every case."""
+    for feature in features:
+        for layer in layers:
+            data = load_labelled(activations, feature, layer)
+            whole = problem(data, ks[0], loss="squared", ridge=SQUARED_RIDGE, class_weight="balanced")
+            scores = RankingScores(whole)
+            for k in ks:
+                yield data, whole.restated(k=k), "auto", scores
+            if feature == features[0] and layer == layers[-1]:
+                yield data, whole.restated(k=max(ks), loss="logistic", ridge=LOGISTIC_RIDGE), "branch_and_cut", scores
+
+
+def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[int], report: Report) -> str:
+    """
+    Make sure that a folder holds the activations of a dataset, and say in a sentence what that took.
+
+    What is there already is used if it is intact and the same, and extracted again if it is damaged or an older state
+    of the same model and dataset. Anything else in its place is left alone.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
+    """
+    why = "extracted"
+    if folder.exists():
+        try:
+            store = Activations.open(folder, check_digests=True)
+        except StoreDamaged as damage:
+            why = f"extracted again, since {damage}"
+        else:
+            dataset = store.manifest["dataset"]
+            if (store.manifest["model"], dataset.get("name")) != (model, data.name):
+                raise InputError(
+                    f"{folder} holds activations of {store.manifest['model']} on {dataset.get('name')!r}: "
+                    "choose another folder with --out"
+                )
+            if dataset.get("digest") == data.digest and set(layers) <= set(store.layers):
+                return f"activations in {folder} are intact and are used again"
+            why = "extracted again, since the dataset or the layers have changed"
+        shutil.rmtree(folder)
+
+    def show(moment: ExtractionProgress) -> None:
+        report("extracting activations", moment.share)
+
+    report("loading the model", 0.0)
+    store = extract(model, data, sorted(layers), folder, progress=show)
+    return f"{store.n_rows} rows at layers {', '.join(map(str, store.layers))} {why} to {folder}"
+
+
+def about(activations: Path, data: LabelledActivations, draws: int) -> dict[str, str]:
+    """Where the numbers of a page come from, in the words of a page: a store, some rows of it, and the resamples."""
+    store = Activations.open(activations)
+    manifest, dataset, split = store.manifest, store.manifest["dataset"], data.scope["split"]
+    sizes = ", ".join(map(str, sorted(set(manifest["d_mlp"]))))
+    return {
+        "model": f"{manifest['model']} ({manifest['model_class']}), neurons {manifest['hook']}, "
+        f"layers {', '.join(map(str, store.layers))} of {sizes} neurons",
+        "dataset": f"{dataset['name']}, {store.n_rows} rows, digest {dataset['digest']}, licence {dataset['licence']}",
+        "split": f"{split['test_share']:.0%} of the rows of each class held out, whole documents, seed {split['seed']}",
+        "intervals": f"{draws} resamples of the test documents",
+        "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+    }

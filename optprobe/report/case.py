@@ -1,0 +1,221 @@
+"""One case of a run: a certified optimum, the verdict of the checker, and every heuristic beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from formulations import SparseProbeProblem, fit_support
+from optprobe.activations import LabelledActivations
+from optprobe.certificates import verify
+from optprobe.comparison import ComparedSupport, Floats, compare, predict
+from optprobe.engines import Status, solve
+from optprobe.errors import InputError
+from optprobe.report.bootstrap import GroupBootstrap, percentile_interval
+
+BEST = ("optimum", "best known")
+"""The names that `compare` gives to the solution itself."""
+
+
+@dataclass(frozen=True)
+class MethodResult(ComparedSupport):
+    """
+    A `ComparedSupport` with intervals over test documents.
+
+    Attributes
+    ----------
+    f1_low, f1_high : float
+        Interval of ``f1_test``.
+    f1_behind, f1_behind_low, f1_behind_high : float
+        F1 of the best support minus that of this one on the test rows, and its interval on the same resamples.
+    """
+
+    f1_low: float
+    f1_high: float
+    f1_behind: float
+    f1_behind_low: float
+    f1_behind_high: float
+
+    @property
+    def relative_regret(self) -> float:
+        """The regret as a share of the best objective."""
+        best = self.objective - self.regret
+        return self.regret / best if best > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    What a run found for one feature, layer, loss and k.
+
+    Attributes
+    ----------
+    feature, layer, k, loss, ridge, class_weight
+        The problem.
+    n_rows, n_neurons, n_test : int
+        Training rows, columns, test rows.
+    support, upper_bound, lower_bound, tolerance, status, optimal, engine, regime
+        The solution, as `Solution` has them; ``status`` is the sentence.
+    seconds : float
+        Time of heuristics and engine together.
+    certificate, sha256 : str
+        Name of the certificate's file, and its digest.
+    accepted, verdict : bool and str
+        What the independent checker said of that file.
+    methods : tuple of MethodResult
+        The solution and every heuristic, best objective first.
+    """
+
+    feature: str
+    layer: int
+    k: int
+    loss: str
+    ridge: float
+    class_weight: str
+    n_rows: int
+    n_neurons: int
+    n_test: int
+    support: tuple[int, ...]
+    upper_bound: float
+    lower_bound: float
+    tolerance: float
+    status: str
+    optimal: bool
+    engine: str
+    regime: str
+    seconds: float
+    certificate: str
+    sha256: str
+    accepted: bool
+    verdict: str
+    methods: tuple[MethodResult, ...]
+
+    @property
+    def gap(self) -> float:
+        """``upper_bound - lower_bound``."""
+        return self.upper_bound - self.lower_bound
+
+    @property
+    def best(self) -> MethodResult:
+        """The solution itself, among the methods."""
+        return next(result for result in self.methods if result.method in BEST)
+
+    @property
+    def heuristics(self) -> tuple[MethodResult, ...]:
+        """The methods without the solution."""
+        return tuple(result for result in self.methods if result.method not in BEST)
+
+    def record(self) -> dict[str, Any]:
+        """The case as plain dictionaries and lists, for JSON."""
+        return asdict(self) | {
+            "support": list(self.support),
+            "methods": [asdict(result) for result in self.methods],
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """The case that `record` wrote; TypeError or KeyError for anything else."""
+        methods = tuple(MethodResult(**result) for result in record["methods"])
+        return cls(**{**record, "support": tuple(record["support"]), "methods": methods})
+
+
+def certified_case(
+    data: LabelledActivations,
+    problem: SparseProbeProblem,
+    folder: Path,
+    *,
+    method: str = "auto",
+    time_limit: float | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    scores: Mapping[str, Floats] | None = None,
+) -> Case:
+    """
+    Solve a problem, save its certificate, have it checked, and set every heuristic against the solution.
+
+    Parameters
+    ----------
+    data : LabelledActivations
+        The rows of the problem, with a test part and its documents.
+    problem : SparseProbeProblem
+        A problem about the training rows.
+    folder : Path
+        Where the certificate goes.
+    method : str
+        As in `solve`.
+    time_limit : float, optional
+        Seconds for `solve`.
+    draws : int
+        Resamples of the test documents.
+    seed : int
+        Of the resamples, and of the rankings that draw at random.
+    scores : mapping, optional
+        The `RankingScores` of these rows, where they serve several problems.
+
+    Raises
+    ------
+    InputError
+        If the data have no test rows with documents and a feature and layer of their own.
+    KeyboardInterrupt
+        If the solve was interrupted: an interrupted case is none.
+    """
+    X_test, y_test, group_test = data.X_test, data.y_test, data.group_test
+    if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
+        raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
+    solution = solve(problem, method, time_limit)
+    if solution.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    certificate = solution.certificate(data.scope)
+    path = certificate.save(folder / certificate.file_name)
+    verdict = verify(path, data.X_train, data.y_train, data.w_train)
+    resamples = GroupBootstrap.of(group_test, draws, seed)
+    compared = compare(solution, X_test, y_test, seed, scores).rows
+    draws_of = {}
+    for row in compared:
+        fit = fit_support(problem, row.support)
+        f = predict(problem, X_test, tuple(row.support), fit.coef[0], float(fit.intercept[0]))
+        draws_of[row.method] = resamples.f1(y_test, f)
+    best = next(row for row in compared if row.method in BEST)
+    return Case(
+        feature=str(data.scope["feature"]),
+        layer=int(data.scope["layer"]),
+        k=problem.k,
+        loss=problem.loss.name,
+        ridge=problem.ridge,
+        class_weight=problem.class_weight,
+        n_rows=problem.n_rows,
+        n_neurons=problem.n_neurons,
+        n_test=len(y_test),
+        support=solution.support,
+        upper_bound=solution.upper_bound,
+        lower_bound=solution.lower_bound,
+        tolerance=solution.tolerance,
+        status=solution.status_sentence,
+        optimal=solution.optimal,
+        engine=solution.engine,
+        regime=solution.regime,
+        seconds=sum(solution.seconds.values()),
+        certificate=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        accepted=verdict.accepted,
+        verdict=verdict.reason,
+        methods=tuple(_with_intervals(row, best, draws_of) for row in compared),
+    )
+
+
+def _with_intervals(row: ComparedSupport, best: ComparedSupport, draws_of: Mapping[str, Any]) -> MethodResult:
+    assert row.f1_test is not None
+    assert best.f1_test is not None
+    low, high = percentile_interval(draws_of[row.method])
+    behind_low, behind_high = percentile_interval(draws_of[best.method] - draws_of[row.method])
+    return MethodResult(
+        **asdict(row),
+        f1_low=low,
+        f1_high=high,
+        f1_behind=best.f1_test - row.f1_test,
+        f1_behind_low=behind_low,
+        f1_behind_high=behind_high,
+    )

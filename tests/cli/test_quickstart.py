@@ -1,0 +1,106 @@
+"""The quickstart: a small one on one layer, what it does with activations that are there, and the whole of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optprobe import quickstart as job
+from optprobe.activations import Activations
+from optprobe.cli.main import main
+from optprobe.errors import InputError
+from optprobe.features import load
+
+
+def silent(what: str, share: float) -> None:
+    """No progress."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> job.Quickstart:
+    """One feature, one layer, k = 2."""
+    return job.quickstart(tmp_path_factory.mktemp("small"), ("contains_digit",), (0,), (2,))
+
+
+def test_a_small_quickstart(small: job.Quickstart) -> None:
+    assert [(case.loss, case.k, case.engine) for case in small.cases] == [
+        ("squared", 2, "enumeration"),
+        ("logistic", 2, "branch_and_cut"),
+    ]
+    assert small.accepted
+    assert all(case.optimal for case in small.cases)
+    assert "extracted to" in small.activations
+    assert {path.name for path in small.page.parent.iterdir()} == {"activations", "certificates", "index.html"}
+    assert f"{small.cases[0].upper_bound:.6f}" in small.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_command(
+    small: job.Quickstart,
+    accepted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = replace(small.cases[0], accepted=accepted, verdict="the sentence of the checker")
+    found = replace(small, cases=(first, *small.cases[1:]))
+    monkeypatch.setattr(job, "quickstart", lambda folder, report: found)
+    assert main(["quickstart", "--out", str(tmp_path)]) == (0 if accepted else 1)
+    shown = capsys.readouterr().out
+    assert "Certified optima" in shown
+    assert "swap descent" in shown
+    assert ("REJECTED" in shown) is not accepted
+    assert main(["quickstart", "--out", str(tmp_path), "--json"]) == (0 if accepted else 1)
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["accepted"] is accepted
+    assert record["cases"][1]["upper_bound"] == small.cases[1].upper_bound
+
+
+def test_ctrl_c_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "extracted", interrupted)
+    assert main(["quickstart", "--out", str(tmp_path)]) == 130
+    assert "optprobe quickstart: interrupted" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_activations_are_used_again_or_extracted_again(small: job.Quickstart, tmp_path: Path) -> None:
+    folder, data = tmp_path / "activations", load("bundled")
+    shutil.copytree(small.page.parent / "activations", folder)
+    assert "used again" in job.extracted(folder, "bundled", data, (0,), silent)
+    matrix = folder / "layer_0.npy"
+    matrix.write_bytes(matrix.read_bytes()[:-4])
+    assert "extracted again, since" in job.extracted(folder, "bundled", data, (0,), silent)
+    again, first = Activations.open(folder), Activations.open(small.page.parent / "activations")
+    np.testing.assert_array_equal(again.matrices[0], first.matrices[0])
+
+
+def test_activations_of_something_else_are_left_alone(small: job.Quickstart, tmp_path: Path) -> None:
+    folder, data = tmp_path / "activations", load("bundled")
+    shutil.copytree(small.page.parent / "activations", folder)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(InputError, match="holds activations of bundled"):
+        job.extracted(folder, "another/model", data, (0,), silent)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not a store of activations"):
+        job.extracted(tmp_path / "mine", "bundled", data, (0,), silent)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+@pytest.mark.slow
+def test_the_whole_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quickstart", "--out", str(tmp_path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(record["cases"]) == len(job.FEATURES) * len(job.LAYERS) * len(job.KS) + 1
+    assert all(case["optimal"] and case["accepted"] for case in record["cases"])

@@ -1,0 +1,97 @@
+"""A case: what it says agrees with the certificate, the comparison and brute force."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from formulations import fit_supports
+from optprobe.activations import LabelledActivations
+from optprobe.data import problem
+from optprobe.engines import Solution, Status, solve
+from optprobe.errors import InputError
+from optprobe.report import Case, case, certified_case
+from optprobe.report.summary import headline, summaries
+
+Rows = Callable[[str, int], LabelledActivations]
+
+
+def test_the_case_holds_the_optimum_and_each_method_its_own_fit(rows: Rows, cases: list[Case]) -> None:
+    for found in cases:
+        data = rows(found.feature, found.layer)
+        stated = problem(data, found.k, loss=found.loss, ridge=found.ridge, class_weight=found.class_weight)
+        every = np.array(list(itertools.combinations(range(stated.n_neurons), found.k)))
+        objectives = fit_supports(stated, every).objective
+        assert found.optimal
+        assert found.accepted
+        assert found.lower_bound <= objectives.min() <= found.upper_bound
+        assert found.upper_bound - found.lower_bound == found.gap <= found.tolerance
+        assert found.best.support == list(found.support)
+        for result in found.methods:
+            own = float(objectives[(every == result.support).all(axis=1)][0])
+            assert result.objective == pytest.approx(own, abs=1e-9)
+            assert result.optimal == (own <= objectives.min() + 1e-7)
+            assert result.relative_regret == pytest.approx(own / objectives.min() - 1, abs=1e-7)
+            assert result.f1_low <= result.f1_high
+            assert result.f1_behind == found.best.f1_test - result.f1_test
+            if result.overlap == found.k:
+                assert result.f1_behind_low == result.f1_behind_high == 0
+
+
+def test_a_case_survives_json(cases: list[Case]) -> None:
+    for found in cases:
+        assert Case.of_record(json.loads(json.dumps(found.record()))) == found
+
+
+def test_a_record_of_something_else_is_refused(cases: list[Case]) -> None:
+    record = cases[0].record()
+    for wrong in ({**record, "more": 1}, {key: record[key] for key in record if key != "k"}):
+        with pytest.raises(TypeError):
+            Case.of_record(wrong)
+
+
+def test_an_interrupted_solve_is_no_case(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> Solution:
+        return replace(solve(stated), status=Status.INTERRUPTED)
+
+    data = rows("is_plain", 0)
+    stated = problem(data, 1, loss="squared")
+    monkeypatch.setattr(case, "solve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        certified_case(data, stated, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_without_documents_are_refused(rows: Rows, tmp_path: Path) -> None:
+    data = replace(rows("is_plain", 0), group_test=None)
+    with pytest.raises(InputError, match="needs test rows with documents"):
+        certified_case(data, problem(data, 1), tmp_path)
+
+
+def test_summaries_are_means_over_cases(cases: list[Case]) -> None:
+    squared = [found for found in cases if found.loss == "squared"]
+    optimum, *heuristics = summaries(squared)
+    assert (optimum.method, optimum.n_optimal, optimum.shared) == ("optimum", 8, 1)
+    assert optimum.mean_regret == pytest.approx(0, abs=1e-12)
+    assert [row.mean_relative_regret for row in heuristics] == sorted(row.mean_relative_regret for row in heuristics)
+    row = next(row for row in heuristics if row.method == "mean_difference")
+    own = [result for found in squared for result in found.methods if result.method == "mean_difference"]
+    assert row.mean_regret == pytest.approx(np.mean([result.regret for result in own]))
+    assert row.n_optimal == sum(result.optimal is True for result in own)
+    assert set(row.relative_regret) == {1, 2}
+    assert row.n_above + row.n_below <= sum(
+        result.overlap < found.k for found, result in zip(squared, own, strict=True)
+    )
+
+
+def test_the_headline_tells_what_is_open_and_what_is_rejected(cases: list[Case]) -> None:
+    assert headline(cases).startswith("Each of the 9 optima is proved over all 10 neurons")
+    changed = [replace(cases[0], optimal=False), replace(cases[1], accepted=False), *cases[2:]]
+    assert headline(changed).startswith("8 of 9 supports are proved optimal")
+    assert "REJECTS 1 OF 9 CERTIFICATES" in headline(changed)

@@ -50,7 +50,7 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         The coefficient rho; scikit-learn's C is ``1 / (ridge * n_samples)``.
     class_weight : {None, "balanced"} or mapping of label to weight
         With "balanced" both classes weigh one half; the weights of a mapping multiply those of the samples.
-    method : {"auto", "enumeration", "branch_and_cut", "outer_approximation", "milp"}
+    method : {"auto", "enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp"}
         The engine, as in `optprobe.solve`.
     time_limit : float, optional
         Seconds; at the limit the bounds still hold, and `gap_` says how far apart they are.

@@ -66,7 +66,7 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
     elif kind == "heavy":
         X = rng.standard_t(1.5, (n, p))
     elif kind == "full":
-        X, k = X[:, :4], 3 + seed % 2
+        X, k = X[:, :4], min(largest_k, 3 + seed % 2)
     elif kind == "weighted":
         weight = rng.integers(0, 4, n).astype(float)
         weight[[0, 1]] = 1.0
@@ -81,8 +81,8 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
     return Known(f"{kind}-{seed}", problem, X, y, weight, supports, fit_supports(problem, supports).objective)
 
 
-def instances(loss: str, seeds: range, kinds: tuple[str, ...] = KINDS) -> Iterator[Known]:
+def instances(loss: str, seeds: range, kinds: tuple[str, ...] = KINDS, largest_k: int = 4) -> Iterator[Known]:
     """One instance of every kind for each seed."""
     for seed in seeds:
         for kind in kinds:
-            yield known(kind, seed, loss)
+            yield known(kind, seed, loss, largest_k)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from optprobe.certificates import checker
 from optprobe.errors import CertificateRejected, InputError
@@ -102,7 +103,8 @@ def verify(path: str | Path, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLik
     """
     weight = None if sample_weight is None else np.asarray(sample_weight)
     try:
-        return checker.verify(str(path), np.asarray(X), np.asarray(y), weight)
+        with threadpool_limits(1, user_api="blas"):  # the checker has threads of its own
+            return checker.verify(str(path), np.asarray(X), np.asarray(y), weight)
     except checker.Unusable as unusable:
         raise InputError(str(unusable)) from unusable
 

@@ -43,7 +43,7 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-weight", choices=("none", "balanced"), default="none")
     parser.add_argument(
         "--method",
-        choices=("auto", "enumeration", "branch_and_cut", "milp", "outer_approximation"),
+        choices=("auto", "enumeration", "dual_enumeration", "branch_and_cut", "milp", "outer_approximation"),
         default="auto",
     )
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for everything after reading the data")

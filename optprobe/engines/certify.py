@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.certificates import Certificate
@@ -59,6 +60,8 @@ def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certifica
         arrays["w"] = problem.w
     if isinstance(solution.proof, TreeProof):
         arrays |= _tree_arrays(solution.proof)
+    elif solution.proof.reference is not None:
+        arrays |= {"reference": solution.proof.reference, "reference.box": np.array([solution.proof.box])}
     return Certificate(claim, arrays)
 
 

@@ -51,9 +51,16 @@ class TreeProof:
         return int((self.kind == 0).sum())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SweepProof:
-    """An enumeration of all supports: the claim alone is the proof, since whoever checks it sweeps again."""
+    """An enumeration of all supports; whoever checks it sweeps again.
+
+    For the squared loss the claim alone is the proof. For the logistic loss the checker needs one fit that all bounds
+    start from: ``reference``, shape (n_rows,), predictions, and the fraction ``box``; see `dual_enumeration`.
+    """
+
+    reference: Floats | None = None
+    box: float = 0.0
 
 
 Proof = TreeProof | SweepProof

@@ -11,7 +11,7 @@ mean loss, so that a coefficient b here is ten times smaller than its w: ``|w|_1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,21 +98,53 @@ def l1_logistic(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     paper leaves them in arbitrary order. Its strength is 100 / n_rows in these units, which chooses nothing at all on
     a few hundred rows and hundreds of neurons on many; a share of the critical strength lies between.
     """
-    columns = problem.candidates
     coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
-    working = np.zeros(0, dtype=np.int64)
+    strength = L1_SHARE * _critical_strength(problem)
+    coef, intercept = _lasso(problem, strength, coef, intercept, 1e-13)
+    working = np.flatnonzero(coef)
     gradient = np.abs(_gradient(problem, working, coef[working], intercept))
-    strength = L1_SHARE * gradient[columns].max(initial=0.0)
-    while True:
-        violating = np.setdiff1d(columns[gradient[columns] > strength * (1 + 1e-6)], working)
-        if not len(violating):
-            break
-        first = violating[np.argsort(-gradient[violating], kind="stable")[:100]]
-        working = np.sort(np.concatenate([working, first]))
-        coef[working], intercept = _elastic_net(problem, working, strength, 0.0, coef[working], intercept)
-        gradient = np.abs(_gradient(problem, working, coef[working], intercept))
     rest = np.minimum(gradient / strength, 1.0) - 1.0 if strength > 0 else np.zeros_like(coef)
     return _of_candidates(problem, np.where(coef != 0, np.abs(coef), rest))
+
+
+def lasso_path(problem: SparseProbeProblem, shares: Iterable[float]) -> Iterator[Floats]:
+    """Predictions (n_rows,) of L1-penalised logistic regressions, to a few digits, each from the one before.
+
+    ``shares`` of the least strength at which every coefficient is 0, in falling order.
+    """
+    coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
+    critical = _critical_strength(problem)
+    for share in shares:
+        coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6)
+        working = np.flatnonzero(coef)
+        yield np.asarray(problem.Z[:, working] @ coef[working] + intercept)
+
+
+def _critical_strength(problem: SparseProbeProblem) -> float:
+    """The least L1 penalty at which every coefficient of the logistic regression is 0."""
+    none = np.zeros(0, dtype=np.int64)
+    gradient = _gradient(problem, none, np.zeros(0), _constant_fit(problem))
+    return float(np.abs(gradient[problem.candidates]).max(initial=0.0))
+
+
+def _lasso(
+    problem: SparseProbeProblem, strength: float, coef: Floats, intercept: float, tolerance: float
+) -> tuple[Floats, float]:
+    """Minimise ``sum_i w_i logistic(y_i, Z b + b0) + strength |b|_1`` by working sets, from the coefficients given."""
+    columns, coef = problem.candidates, coef.copy()
+    working, fitted = np.flatnonzero(coef), False
+    while True:
+        gradient = np.abs(_gradient(problem, working, coef[working], intercept))
+        loose = strength * (1 + max(1e-6, 1000 * tolerance))
+        violating = np.setdiff1d(columns[gradient[columns] > loose], working)
+        if fitted and not len(violating):
+            return coef, intercept
+        first = violating[np.argsort(-gradient[violating], kind="stable")[:100]]
+        working = np.sort(np.concatenate([working, first]))
+        if not len(working):
+            return coef, intercept
+        coef[working], intercept = _elastic_net(problem, working, strength, 0.0, coef[working], intercept, tolerance)
+        fitted = True
 
 
 def linear_svm(problem: SparseProbeProblem, seed: int = 0) -> Floats:
@@ -180,7 +212,13 @@ def _gradient(problem: SparseProbeProblem, neurons: Ints, coef: Floats, intercep
 
 
 def _elastic_net(
-    problem: SparseProbeProblem, neurons: Ints, l1: float, l2: float, coef: Floats, intercept: float
+    problem: SparseProbeProblem,
+    neurons: Ints,
+    l1: float,
+    l2: float,
+    coef: Floats,
+    intercept: float,
+    tolerance: float = 1e-13,
 ) -> tuple[Floats, float]:
     """Minimise ``sum_i w_i logistic(y_i, Z b + b0) + l1 |b|_1 + l2 |b|^2 / 2`` over the neurons given.
 
@@ -201,7 +239,7 @@ def _elastic_net(
 
     start = np.concatenate([np.maximum(coef, 0.0), np.maximum(-coef, 0.0), [intercept]])
     bounds = [(0.0, None)] * (2 * q) + [(None, None)]
-    options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-13, "gtol": 1e-7}
+    options = {"maxiter": 5000, "maxfun": 10_000, "ftol": tolerance, "gtol": max(1e-7, tolerance)}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     return np.asarray(found[:q] - found[q : 2 * q]), float(found[-1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from adversarial import Known, known
 
 from formulations import fit_supports, sparse_probe_problem
 from optprobe.certificates import Certificate, checker, verify
+from optprobe.certificates.checker import tree
+from optprobe.certificates.checker.bounds import duals_of, node_bound
+from optprobe.certificates.checker.problem import Problem
 from optprobe.engines import solve
 from optprobe.errors import CertificateRejected, InputError
 
@@ -60,18 +64,18 @@ def set_problem(name: str, value: Any) -> Change:
 
 
 def remove_leaf(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    last = np.flatnonzero(arrays["tree.kind"] == checker.LEAF)[-1]
+    last = np.flatnonzero(arrays["tree.kind"] == tree.LEAF)[-1]
     for name in ("tree.kind", "tree.argument"):
         arrays[name] = np.delete(arrays[name], last)
 
 
 def add_leaf(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    arrays["tree.kind"] = np.append(arrays["tree.kind"], np.int8(checker.LEAF))
+    arrays["tree.kind"] = np.append(arrays["tree.kind"], np.int8(tree.LEAF))
     arrays["tree.argument"] = np.append(arrays["tree.argument"], np.int32(0))
 
 
 def empty_leaves(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    arrays["tree.argument"][arrays["tree.kind"] == checker.LEAF] = -1
+    arrays["tree.argument"][arrays["tree.kind"] == tree.LEAF] = -1
 
 
 def infeasible_duals(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -80,7 +84,7 @@ def infeasible_duals(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> No
 
 
 def swap_branch(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    branches = np.flatnonzero(arrays["tree.kind"] == checker.BRANCH)
+    branches = np.flatnonzero(arrays["tree.kind"] == tree.BRANCH)
     arrays["tree.argument"][branches[0]] = arrays["tree.argument"][branches[-1]]
 
 
@@ -159,12 +163,57 @@ def test_rejects_a_false_sweep(instance: Known, tmp_path: Path) -> None:
         assert "below" in verdict.reason
 
 
-def test_a_sweep_proves_nothing_but_squared_loss(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
+def test_a_sweep_without_a_reference_proves_squared_loss_only(
+    instance: Known, certificate: Certificate, tmp_path: Path
+) -> None:
     def claim_a_sweep(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         claim["proof"] = "sweep"
 
     verdict = verify(altered(certificate, claim_a_sweep).save(tmp_path / "a.cert"), instance.X, instance.y)
     assert verdict.accepted == (certificate.claim["problem"]["loss"] == "squared")
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_rejects_a_false_dual_sweep(instance: Known, k: int, tmp_path: Path) -> None:
+    certificate = solve(instance.problem.restated(loss="logistic", k=k), "dual_enumeration").certificate()
+    assert verify(certificate.save(tmp_path / "a.cert"), instance.X, instance.y).accepted
+
+    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["result"]["lower_bound"] += 3e-7
+        claim["result"]["upper_bound"] += 3e-7
+
+    def shorter(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["reference"] = arrays["reference"][1:]
+
+    def wide(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["reference.box"] = np.array([0.99])
+
+    def other_loss(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["problem"]["loss"] = "hinge"
+
+    for change, says in ((raise_both, "below"), (shorter, "reference"), (wide, "box"), (other_loss, "hinge|reaches")):
+        verdict = verify(altered(certificate, change).save(tmp_path / "b.cert"), instance.X, instance.y)
+        assert not verdict.accepted
+        assert any(part in verdict.reason for part in says.split("|")), verdict.reason
+
+
+def test_any_reference_is_valid(instance: Known, tmp_path: Path) -> None:
+    """A poor reference costs time and proves the same, or nothing: never more."""
+    certificate = solve(instance.problem.restated(loss="logistic", k=2), "dual_enumeration").certificate()
+    rng = np.random.default_rng(0)
+    for scale in (0.0, 0.5, 50.0):
+
+        def other(claim: dict[str, Any], arrays: dict[str, np.ndarray], scale: float = scale) -> None:
+            arrays["reference"] = scale * rng.standard_normal(len(arrays["reference"]))
+
+        def false(claim: dict[str, Any], arrays: dict[str, np.ndarray], scale: float = scale) -> None:
+            other(claim, arrays, scale)
+            claim["result"]["lower_bound"] += 3e-7
+            claim["result"]["upper_bound"] += 3e-7
+
+        path = altered(certificate, other).save(tmp_path / "a.cert")
+        assert verify(path, instance.X, instance.y).accepted
+        assert not verify(altered(certificate, false).save(path), instance.X, instance.y).accepted
 
 
 def test_rejects_other_data(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
@@ -201,14 +250,15 @@ def test_a_missing_file_is_an_input_error(instance: Known, tmp_path: Path) -> No
 
 
 def test_checker_runs_alone(instance: Known, certificate: Certificate, tmp_path: Path) -> None:
-    """One file, numpy, nothing of ours: isolated from this project's folder."""
-    alone = tmp_path / "checker.py"
-    alone.write_text(Path(checker.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    """One folder, numpy, nothing of ours: isolated from this project's folder."""
+    shutil.copytree(Path(checker.__file__).parent, tmp_path / "checker")
     np.savez(tmp_path / "data.npz", X_train=instance.X, y_train=instance.y)
     path = certificate.save(tmp_path / "a.cert")
 
     def run(*arguments: Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", str(alone), *map(str, arguments)]
+        find = f"import sys, runpy; sys.path.insert(0, {str(tmp_path)!r})"
+        start = f"{find}; runpy.run_module('checker', run_name='__main__')"
+        command = [sys.executable, "-I", "-c", start, *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 
     assert run(path, tmp_path / "data.npz").returncode == 0
@@ -228,14 +278,14 @@ def test_bounds_with_rounding_never_exceed_the_truth(loss: str) -> None:
         case = known(("plain", "duplicates", "unbalanced", "heavy")[seed % 4], seed, loss, largest_k=3)
         stated = case.problem
         allowed = stated.inv_scale > 0
-        problem = checker.Problem(stated.Z, stated.y, stated.w, allowed, loss, stated.ridge, stated.size)
+        problem = Problem(stated.Z, stated.y, stated.w, allowed, loss, stated.ridge, stated.size)
         vectors = rng.standard_normal((20, stated.n_rows)) * 10.0 ** rng.uniform(-2, 1, (20, 1))
         fitted = fit_supports(stated, case.supports[:20]).dual
-        duals = checker._duals(problem, np.concatenate([vectors, fitted]))
+        duals = duals_of(problem, np.concatenate([vectors, fitted]))
         for value, discount in zip(duals.value, duals.discount):
             inside = [int(j) for j in rng.choice(stated.candidates, rng.integers(stated.size + 1), replace=False)]
             free = np.array([j for j in stated.candidates if j not in inside and rng.random() < 0.8], dtype=int)
-            bound, _ = checker._node(problem, float(value), discount, inside, free)
+            bound, _ = node_bound(problem, float(value), discount, inside, free)
             for support, objective in zip(case.supports, case.objectives):
                 if set(inside) <= set(support) <= {*inside, *free}:
                     assert bound <= objective * (1 + 1e-9), (seed, support)

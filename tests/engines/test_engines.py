@@ -14,14 +14,22 @@ from optprobe.certificates import verify
 from optprobe.engines import METHODS, Status, solve
 
 LOSSES = ("squared", "logistic", "hinge")
-PAIRS = [("enumeration", "squared"), *((m, loss) for m in METHODS if m != "enumeration" for loss in LOSSES)]
-SEEDS = {"enumeration": range(12), "branch_and_cut": range(4), "outer_approximation": range(2), "milp": range(1)}
+ENUMERATIONS = {"enumeration": "squared", "dual_enumeration": "logistic"}
+PAIRS = [*ENUMERATIONS.items(), *((m, loss) for m in METHODS if m not in ENUMERATIONS for loss in LOSSES)]
+SEEDS = {
+    "enumeration": range(12),
+    "dual_enumeration": range(12),
+    "branch_and_cut": range(4),
+    "outer_approximation": range(2),
+    "milp": range(1),
+}
 
 
 @pytest.mark.parametrize(("method", "loss"), PAIRS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_brute_force(method: str, loss: str, kind: str, tmp_path: Path) -> None:
-    for instance in instances(loss, SEEDS[method], (kind,)):
+    largest_k = 3 if method == "dual_enumeration" else 4
+    for instance in instances(loss, SEEDS[method], (kind,), largest_k):
         conformance.check_optimum(method, instance, tmp_path)
 
 
@@ -35,7 +43,8 @@ def test_conformance(method: str, loss: str, check: conformance.Check, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "loss"), PAIRS)
 def test_equals_brute_force_on_many(method: str, loss: str, tmp_path: Path) -> None:
-    for instance in instances(loss, range(1000, 1000 + 10 * len(SEEDS[method]))):
+    largest_k = 3 if method == "dual_enumeration" else 4
+    for instance in instances(loss, range(1000, 1000 + 10 * len(SEEDS[method])), KINDS, largest_k):
         conformance.check_optimum(method, instance, tmp_path)
 
 
@@ -59,6 +68,8 @@ def test_separable_regime_is_detected() -> None:
     [
         ("enumeration", "logistic", 2, "squared loss"),
         ("enumeration", "squared", 5, "k <= 4"),
+        ("dual_enumeration", "hinge", 2, "logistic loss"),
+        ("dual_enumeration", "logistic", 4, "k <= 3"),
         ("milp", "squared", 2, "at most 64"),
     ],
 )
@@ -72,7 +83,7 @@ def test_refusals_name_what_is_missing(method: str, loss: str, k: int, says: str
 
 def test_zero_ridge_is_refused_with_a_sentence() -> None:
     instance = known("plain", 0, "squared")
-    for method in METHODS:
+    for method in sorted(set(METHODS) - {"dual_enumeration"}):
         with pytest.raises(UnsupportedProblem, match="ridge"):
             solve(instance.problem.restated(ridge=0.0), method)
 

@@ -1,0 +1,43 @@
+"""The independent checker of optprobe certificates: one folder, numpy and the standard library, nothing of the solver.
+
+    python -m checker CERTIFICATE DATA.npz        exit 0 accepted, 1 rejected (with the reason), 2 unusable input
+
+A certificate claims, for the data with its digests, a loss, a ridge and k: the support S has F(S) <= upper, and every
+set T of at most k columns has F(T) >= lower, where, with Z_ij = (X_ij - shift_j) * inv_scale_j in float64,
+
+    F(S) = min over b, b0 of  sum_i w_i loss(y_i, Z_iS b + b0) + (ridge / 2) |b|^2.
+
+The checker trusts the data and IEEE float64 (u = 2^-53, any order of summation: gamma_n = n u / (1 - n u)), and numpy's
+log to a few units in the last place. Everything else is recomputed.
+
+Upper bound: the objective at the stored coefficients, plus its rounding error.
+
+Dual bound. For a in the domain of the conjugate l* with e = sum_i w_i a_i, let g = -sum_i w_i l*(a_i), v = Z'(w a).
+Fenchel and Young on each row give, at the optimum (b, b0) of any S,
+F(S) >= g + v_S'b + e b0 + (ridge/2)|b|^2 >= g - |v_S|^2 / (2 ridge) - |e| B with B >= |b0| (`intercept_bound`). Hence
+for all supports of `size` columns that contain `inside` and otherwise use `free` only:
+
+    F(S) >= g - |e| B - sum_{inside} d_j - (the size - |inside| largest d_j over free),   d_j = v_j^2 / (2 ridge).
+
+Proof "tree": a binary tree in preorder whose leaves carry a dual vector each; a branch splits on one column (inside or
+outside), a screen discards the free columns j whose bound with j forced inside reaches `lower` already.
+
+x
+"""
+
+from .claim import verify
+from .file import DTYPES, FORMAT, content_digest, read
+from .problem import value_digest
+from .verdict import Rejected, Unusable, Verdict
+
+__all__ = [
+    "DTYPES",
+    "FORMAT",
+    "Rejected",
+    "Unusable",
+    "Verdict",
+    "content_digest",
+    "read",
+    "value_digest",
+    "verify",
+]

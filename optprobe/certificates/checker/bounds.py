@@ -1,0 +1,111 @@
+"""Bounds with every rounding counted against the claim: the objective from above, dual vectors from below."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .problem import Problem, U
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def gamma(n: int) -> float:
+    """n u / (1 - n u): the relative error of n roundings."""
+    return n * U / (1 - n * U)
+
+
+def objective(problem: Problem, support: list[int], coef: Floats, intercept: float) -> tuple[float, float]:
+    """The objective at one point, and a bound of its rounding error."""
+    terms = problem.Z[:, support] * coef
+    f = terms.sum(axis=1) + intercept
+    error_f = gamma(len(support) + 4) * (np.abs(terms).sum(axis=1) + abs(intercept))
+    if problem.loss == "squared":
+        loss = 0.5 * (problem.y - f) ** 2
+        slope = np.abs(problem.y - f) + error_f
+    else:
+        loss = np.logaddexp(0.0, -problem.y * f) if problem.loss == "logistic" else np.maximum(0.0, 1.0 - problem.y * f)
+        slope = np.ones_like(f)
+    penalty = 0.5 * problem.ridge * float(coef @ coef)
+    value = float(problem.w @ loss) + penalty
+    error = float(problem.w @ (slope * (error_f + 16 * U * (1 + np.abs(f))))) * (1 + 1e-6)
+    return value, error + gamma(len(f) + 24) * value
+
+
+@dataclass(frozen=True)
+class Duals:
+    """A block of feasible dual vectors: their values rounded down, their discounts rounded up."""
+
+    value: Floats
+    discount: Floats
+
+
+def intercept_bound(problem: Problem) -> float:
+    """B >= |b0| at the optimum of every support.
+
+    F(S) <= F(empty) <= F0 = (1/2, log 2, 1) W at the zero fit, so |b| <= sqrt(2 F0 / ridge). Logistic and hinge loss
+    are at least -y f, so over one class W_c (|b0| - |m_c'b|) <= F0 with the class mean m_c, whose entries are at most
+    sqrt(W / W_c) for columns of unit square (Cauchy and Schwarz). For the squared loss b0 = mean y - (mean z)'b is
+    smaller still.
+    """
+    total = float(problem.w.sum())
+    smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
+    start = {"squared": 0.5, "logistic": math.log(2.0), "hinge": 1.0}[problem.loss] * total
+    slope = math.sqrt(problem.size * total / smaller) * math.sqrt(2 * start / problem.ridge)
+    return 1.01 * (start / smaller + slope)
+
+
+def duals_of(problem: Problem, a: Floats) -> Duals:
+    """Make the rows of ``a`` (m, n_rows) feasible, then bound value and discounts from the safe side."""
+    y, w, n = problem.y, problem.w, len(problem.y)
+    if problem.loss == "squared":
+        a = a - (a @ w)[:, None] / w.sum()
+        value = -((a * y + 0.5 * a * a) @ w)
+        error = gamma(n + 8) * ((np.abs(a) + 0.5 * a * a) @ w)
+    else:
+        t = np.clip(-y * a, 0.0, 1.0)
+        positive = y > 0
+        sums = t @ (w * positive), t @ (w * ~positive)
+        target = np.minimum(*sums)
+        scale = [np.divide(target, part, out=np.zeros_like(part), where=part > 0)[:, None] for part in sums]
+        t = np.minimum(t * np.where(positive, scale[0], scale[1]), 1.0)
+        a = -y * t
+        value = (_entropy(t) if problem.loss == "logistic" else t) @ w
+        error = gamma(n + 32) * value
+    unbalanced = np.abs(a @ w) + gamma(n + 4) * (np.abs(a) @ w)
+    v = (w * a) @ problem.Z
+    norm = np.sqrt((a * a) @ w) * (1 + gamma(n + 8)) * 1.001 * math.sqrt(w.sum())
+    v_up = np.abs(v) + (gamma(n + 8) * norm)[:, None]
+    discount = v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge))
+    return Duals(value - error - unbalanced * intercept_bound(problem) - 8 * U * np.abs(value), discount)
+
+
+def _entropy(t: Floats) -> Floats:
+    """-t log t - (1 - t) log(1 - t) on [0, 1]: two non-negative terms, each to a relative error of a few u."""
+    tiny = np.finfo(np.float64).tiny
+    return np.asarray(-t * np.log(np.maximum(t, tiny)) - (1.0 - t) * np.log1p(-np.minimum(t, 1.0 - U)))
+
+
+def node_bound(problem: Problem, value: float, discount: Floats, inside: list[int], free: Array) -> tuple[float, float]:
+    """Node bound rounded down, and the smallest discount counted among the free columns."""
+    need = problem.size - len(inside)
+    if need > len(free):
+        return math.inf, 0.0
+    top = np.partition(discount[free], len(free) - need)[len(free) - need :] if need else np.zeros(0)
+    taken = (float(discount[inside].sum()) + float(top.sum())) * (1 + gamma(problem.size + 4))
+    return value - taken - 4 * U * (abs(value) + taken), float(top.min()) if need else 0.0
+
+
+def derivative(loss: str, y: Floats, f: Floats) -> Floats:
+    """The derivative of the loss at the predictions f."""
+    if loss == "squared":
+        return np.asarray(f - y)
+    if loss == "hinge":
+        return np.where(y * f < 1.0, -y, 0.0)
+    e = np.exp(-np.abs(f))
+    return np.asarray(-y * np.where(y * f < 0, 1.0, e) / (1.0 + e))

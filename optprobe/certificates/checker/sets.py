@@ -1,0 +1,71 @@
+"""Sets that no bound for many closes: each must have a dual vector of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bounds import duals_of, node_bound
+from .problem import Problem
+from .verdict import Rejected
+
+Floats = NDArray[np.float64]
+
+
+def check_sets(problem: Problem, sets: NDArray[np.int64], lower: float) -> None:
+    """Every set (n_sets, k) of columns has a dual bound that reaches ``lower``: the derivative at its own fit."""
+    if not len(sets):
+        return
+    bounds = duals_of(problem, _least_squares(problem, sets) if problem.loss == "squared" else _logistic(problem, sets))
+    none = np.zeros(0, dtype=np.int64)
+    for row, support in enumerate(sets):
+        names = [int(j) for j in support]
+        bound, _ = node_bound(problem, bounds.value[row], bounds.discount[row], names, none)
+        if not bound >= lower:
+            raise Rejected(f"the columns {names} reach F = {bound:.12g}, below the claimed bound {lower:.12g}")
+
+
+def _least_squares(problem: Problem, sets: NDArray[np.int64]) -> Floats:
+    Z, w = problem.Z, problem.w
+    centred = problem.y - (w @ problem.y) / w.sum()
+    duals = np.empty((len(sets), len(w)))
+    for row, support in enumerate(sets):
+        part = Z[:, support]
+        M = part.T @ (part * w[:, None]) + problem.ridge * np.eye(len(support))
+        duals[row] = part @ np.linalg.solve(M, part.T @ (w * centred)) - centred
+    return duals
+
+
+def _logistic(problem: Problem, sets: NDArray[np.int64]) -> Floats:
+    """Newton's method with step halving on all sets at once; wherever it ends, the dual vector is valid."""
+    y, w, size = problem.y, problem.w, sets.shape[1]
+    Q = np.ones((len(sets), size + 1, len(w)))
+    Q[:, :size] = problem.Z.T[sets]
+    penalty = np.full(size + 1, problem.ridge)
+    penalty[size] = 1e-14
+
+    def values(beta: Floats) -> tuple[Floats, Floats]:
+        f = (beta[:, None, :] @ Q)[:, 0]
+        return f, np.logaddexp(0.0, -y * f) @ w + 0.5 * (penalty * beta * beta).sum(axis=1)
+
+    positive = float(w[y > 0].sum() / w.sum())
+    beta = np.zeros((len(sets), size + 1))
+    beta[:, size] = np.log(positive / (1 - positive))
+    f, value = values(beta)
+    for _ in range(30):
+        t = 1.0 / (1.0 + np.exp(np.clip(y * f, -700.0, 700.0)))
+        gradient = (Q @ (-w * y * t)[:, :, None])[:, :, 0] + penalty * beta
+        H = (Q * (w * t * (1 - t))[:, None, :]) @ Q.transpose(0, 2, 1)
+        H[:, np.arange(size + 1), np.arange(size + 1)] += penalty
+        step = np.linalg.solve(H, gradient[:, :, None])[:, :, 0]
+        if ((gradient * step).sum(axis=1) < 1e-13).all():
+            break
+        new = beta - step
+        for _ in range(30):
+            f_new, value_new = values(new)
+            worse = value_new > value + 1e-14
+            if not worse.any():
+                break
+            new[worse] = 0.5 * (new[worse] + beta[worse])
+        beta, f, value = new, f_new, value_new
+    return np.asarray(-y / (1.0 + np.exp(np.clip(y * f, -700.0, 700.0))))

@@ -1,0 +1,292 @@
+"""The loops of the dual enumeration, compiled: bounds of pairs and triples from Gram matrices, then of listed sets.
+
+All numbers are float64; `optprobe.engines.dual_enumeration` holds the theorems. Loops that only count, over slices and
+without a division, become vector instructions; the few blocks with hits are walked again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"nsz", "contract", "reassoc", "arcp"},
+}
+
+
+@njit(**OPTIONS)
+def _pair(
+    a: float, d: float, e: float, ri: float, rj: float, m: tuple[float, float, float, float], ridge: float
+) -> tuple[float, float, float]:
+    """Coefficients of a pair, scaled so that they take at most the whole box, and the share of the box they take."""
+    a, d = a + ridge, d + ridge
+    n1, n2, det = d * ri - e * rj, a * rj - e * ri, a * d - e * e
+    use = max(n1 * m[0], -n1 * m[1]) + max(n2 * m[2], -n2 * m[3])
+    scale = 1.0 / max(det, use)
+    return n1 * scale, n2 * scale, use * scale
+
+
+@njit(**OPTIONS)
+def _pair_bound(
+    s: tuple[float, float], e: tuple[float, float, float], r: tuple[float, float], c: tuple[float, ...], ridge: float
+) -> tuple[float, float, float]:
+    """The screen of theorem 2 without its base for two neurons, and the two residuals."""
+    e1 = r[0] - c[0] * s[0] - c[1] * s[1]
+    e2 = r[1] - c[2] * s[0] - c[3] * s[1]
+    square = s[0] * s[0] * e[0] + 2.0 * s[0] * s[1] * e[1] + s[1] * s[1] * e[2]
+    return -0.5 * square - (e1 * e1 + e2 * e2) * (0.5 / ridge), e1, e2
+
+
+@njit(**OPTIONS)
+def open_pairs(
+    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, sides: Floats, missing: float,
+    ridge: float, out: Ints,
+) -> tuple[int, int]:  # fmt: skip
+    """List the pairs i < j whose screen does not reach ``missing``, filled up with m; see `open_triples`."""
+    M, N = sides[0], sides[1]
+    m, n = len(r), 0
+    for j in range(first, m):
+        if n + m > len(out):
+            return n, j
+        for i in range(prefixes[0], min(j, prefixes[1])):
+            s1, s2, _ = _pair(E[i, i], E[j, j], E[i, j], r[i], r[j], (M[i], N[i], M[j], N[j]), ridge)
+            bound, _, _ = _pair_bound(
+                (s1, s2), (E[i, i], E[i, j], E[j, j]), (r[i], r[j]), (C[i, i], C[i, j], C[j, i], C[j, j]), ridge
+            )
+            if not bound >= missing:
+                out[n, 0] = i
+                out[n, 1] = j
+                out[n, 2] = m
+                n += 1
+    return n, m
+
+
+@njit(**OPTIONS)
+def _third(
+    s1: float, s2: float, e1: float, e2: float, gap: float, room: float, ir: float,
+    E1: Floats, E2: Floats, C1: Floats, C2: Floats, D1: Floats, D2: Floats,
+    r: Floats, c: Floats, curvature: Floats, inverse: Floats, up: Floats, down: Floats, out: Floats,
+) -> None:  # fmt: skip
+    """By how much the screen of a pair and each third neuron exceeds the target: one coordinate step from the pair."""
+    for k in range(len(r)):
+        e = r[k] - D1[k] * s1 - D2[k] * s2
+        slope = (c[k] * e + C1[k] * e1 + C2[k] * e2) * ir - E1[k] * s1 - E2[k] * s2
+        s = slope * inverse[k]
+        high, low = room * up[k], -room * down[k]
+        s = s if s < high else high
+        s = s if s > low else low
+        out[k] = gap - 0.5 * ir * e * e + s * (slope - 0.5 * s * (curvature[k] + (C1[k] * C1[k] + C2[k] * C2[k]) * ir))
+
+
+@njit(**OPTIONS)
+def _negative(values: Floats) -> int:
+    n = 0
+    for k in range(len(values)):
+        n += int(values[k] < 0.0)
+    return n
+
+
+@njit(**OPTIONS)
+def open_triples(
+    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, sides: Floats, missing: float,
+    ridge: float, out: Ints,
+) -> tuple[int, int]:  # fmt: skip
+    """List the triples i < j < k whose screen does not reach ``missing`` = target - base.
+
+    Parameters
+    ----------
+    prefixes : tuple of int
+        The first i, and the i after the last: a few, so that the rows of j are read once for all of them.
+    first : int
+        The j to begin with.
+    E, C, D : ndarray, shape (m, m)
+        ``<h_i, h_j>``, ``<z_i, h_j>`` and the transpose of C.
+    sides : ndarray, shape (2, m)
+        M and N: the shares of the box that a unit of h_j takes, forwards and backwards.
+    out : ndarray, shape (capacity, 3)
+
+    Returns the number listed and the j to go on with: m when done, less where the list is full.
+    """
+    M, N = sides[0], sides[1]
+    m, ir, n = len(r), 1.0 / ridge, 0
+    c, curvature, slack = np.empty(m), np.empty(m), np.empty(m)
+    inverse, up, down = np.empty(m), np.empty(m), np.empty(m)
+    for k in range(m):
+        c[k] = C[k, k]
+        curvature[k] = E[k, k] + c[k] * c[k] * ir
+        inverse[k] = 1.0 / max(curvature[k], 1e-300)
+        up[k] = 1.0 / max(M[k], 1e-9)
+        down[k] = 1.0 / max(N[k], 1e-9)
+    for j in range(first, m - 1):
+        if n + (prefixes[1] - prefixes[0]) * m > len(out):
+            return n, j
+        f = slice(j + 1, m)
+        for i in range(prefixes[0], min(j, prefixes[1])):
+            s1, s2, use = _pair(E[i, i], E[j, j], E[i, j], r[i], r[j], (M[i], N[i], M[j], N[j]), ridge)
+            bound, e1, e2 = _pair_bound(
+                (s1, s2), (E[i, i], E[i, j], E[j, j]), (r[i], r[j]), (C[i, i], C[i, j], C[j, i], C[j, j]), ridge
+            )
+            _third(
+                s1, s2, e1, e2, bound - missing, 1.0 - use, ir, E[i][f], E[j][f], C[i][f], C[j][f], D[i][f], D[j][f],
+                r[f], c[f], curvature[f], inverse[f], up[f], down[f], slack[f],
+            )  # fmt: skip
+            if _negative(slack[f]) == 0:
+                continue
+            for k in range(j + 1, m):
+                if slack[k] < 0.0:
+                    out[n, 0] = i
+                    out[n, 1] = j
+                    out[n, 2] = k
+                    n += 1
+    return n, m
+
+
+@njit(**OPTIONS)
+def _sums(
+    z1: Floats, z2: Floats, z3: Floats, weight: Floats, low: Floats, high: Floats,
+    s1: float, s2: float, s3: float, s0: float,
+) -> tuple[float, float, float, float, float]:  # fmt: skip
+    """``<1, x>, <x, x>, <z1, x>, <z2, x>, <z3, x>`` of x = clip(s1 z1 + s2 z2 + s3 z3 + s0)."""
+    m0 = sq = x1 = x2 = x3 = 0.0
+    for i in range(len(weight)):
+        x = s0 + s1 * z1[i] + s2 * z2[i] + s3 * z3[i]
+        x = x if x > low[i] else low[i]
+        x = x if x < high[i] else high[i]
+        t = weight[i] * x
+        m0 += t
+        sq += t * x
+        x1 += t * z1[i]
+        x2 += t * z2[i]
+        x3 += t * z3[i]
+    return m0, sq, x1, x2, x3
+
+
+@njit(**OPTIONS)
+def _curvatures(
+    z1: Floats, z2: Floats, z3: Floats, weight: Floats, low: Floats, high: Floats,
+    s1: float, s2: float, s3: float, s0: float,
+) -> tuple[float, float, float, float, float, float, float, float, float, float]:  # fmt: skip
+    """The products of 1, z1, z2, z3 over the rows where x of `_sums` is inside its bounds."""
+    h0 = h1 = h2 = h3 = a11 = a12 = a13 = a22 = a23 = a33 = 0.0
+    for i in range(len(weight)):
+        x = s0 + s1 * z1[i] + s2 * z2[i] + s3 * z3[i]
+        d = weight[i] if (x > low[i]) & (x < high[i]) else 0.0
+        d1, d2, d3 = d * z1[i], d * z2[i], d * z3[i]
+        h0 += d
+        h1 += d1
+        h2 += d2
+        h3 += d3
+        a11 += d1 * z1[i]
+        a12 += d1 * z2[i]
+        a13 += d1 * z3[i]
+        a22 += d2 * z2[i]
+        a23 += d2 * z3[i]
+        a33 += d3 * z3[i]
+    return h0, h1, h2, h3, a11, a12, a13, a22, a23, a33
+
+
+@njit(**OPTIONS)
+def _solve(H: Floats, g: Floats) -> None:
+    """g = H^-1 g by Cholesky in place; the lower triangle of H is used."""
+    m = len(g)
+    for a in range(m):
+        for b in range(a + 1):
+            t = H[a, b]
+            for q in range(b):
+                t -= H[a, q] * H[b, q]
+            H[a, b] = np.sqrt(max(t, 1e-18)) if a == b else t / H[b, b]
+    for a in range(m):
+        for q in range(a):
+            g[a] -= H[a, q] * g[q]
+        g[a] /= H[a, a]
+    for a in range(m - 1, -1, -1):
+        for q in range(a + 1, m):
+            g[a] -= H[q, a] * g[q]
+        g[a] /= H[a, a]
+
+
+@njit(**OPTIONS)
+def _gram_start(i: int, j: int, k: int, E: Floats, r: Floats, ridge: float, H: Floats, s: Floats) -> None:
+    """s = (E + ridge I)^-1 r on three neurons, and no shift."""
+    H[0, 0], H[1, 1], H[2, 2] = E[i, i] + ridge, E[j, j] + ridge, E[k, k] + ridge
+    H[1, 0], H[2, 0], H[2, 1] = E[j, i], E[k, i], E[k, j]
+    s[0], s[1], s[2], s[3] = r[i], r[j], r[k], 0.0
+    _solve(H[:3, :3], s[:3])
+
+
+@njit(**OPTIONS)
+def _ascend(
+    i: int, j: int, k: int, neurons: Floats, r: Floats, means: Floats, rows: Floats, total: float, slack: float,
+    missing: float, ridge: float, passes: int, H: Floats, g: Floats, s: Floats,
+) -> float:  # fmt: skip
+    """Raise the minorant of one set from s (three coefficients and a shift) by Newton steps; returns its best value."""
+    z1, z2, z3 = neurons[i], neurons[j], neurons[k]
+    weight, low, high = rows[0], rows[1], rows[2]
+    best = -np.inf
+    for step in range(passes):
+        m0, sq, x1, x2, x3 = _sums(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
+        shift = m0 / total
+        e1 = r[i] - (x1 - shift * means[i])
+        e2 = r[j] - (x2 - shift * means[j])
+        e3 = r[k] - (x3 - shift * means[k])
+        bound = -0.5 * (sq - m0 * shift) - (e1 * e1 + e2 * e2 + e3 * e3) * (0.5 / ridge)
+        if abs(shift) < slack and bound > best:
+            best = bound
+        if best >= missing or step == passes - 1:
+            break
+        h = _curvatures(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
+        g[0], g[1], g[2], g[3] = x1 + ridge * s[0] - r[i], x2 + ridge * s[1] - r[j], x3 + ridge * s[2] - r[k], m0
+        H[0, 0], H[1, 1], H[2, 2], H[3, 3] = h[4] + ridge, h[7] + ridge, h[9] + ridge, h[0] + 1e-12
+        H[1, 0], H[2, 0], H[2, 1] = h[5], h[6], h[8]
+        H[3, 0], H[3, 1], H[3, 2] = h[1], h[2], h[3]
+        _solve(H, g)
+        for a in range(4):
+            s[a] -= g[a]
+    return best
+
+
+@njit(**OPTIONS)
+def below_minorant(
+    sets: Ints, neurons: Floats, E: Floats, r: Floats, means: Floats, rows: Floats, total: float, slack: float,
+    missing: float, ridge: float, passes: int, below: Ints,
+) -> int:  # fmt: skip
+    """List (by index) the sets whose minorant, at the x of a few Newton steps, does not reach ``missing``.
+
+    Sets that share their first two neurons should follow each other: the pair's own fit is where they start.
+
+    Parameters
+    ----------
+    sets : ndarray, shape (n_sets, 3)
+        Rows of ``neurons``; smaller sets are filled up with the last one, which is zero.
+    neurons : ndarray, shape (m + 1, n_rows)
+    E, r, means : ndarray, shape (m + 1, m + 1) and (m + 1,)
+        ``<h, h>`` for the start, ``<z, zc>`` and ``<1, z>``.
+    rows : ndarray, shape (3, n_rows)
+        Weights w D, and the box of x shrunk by ``slack`` on both sides.
+    total : float
+        ``<1, 1>``.
+    """
+    H, g, s, move = np.empty((4, 4)), np.empty(4), np.empty(4), np.empty(4)
+    n, zero = 0, len(r) - 1
+    for q in range(len(sets)):
+        i, j, k = sets[q, 0], sets[q, 1], sets[q, 2]
+        if q == 0 or i != sets[q - 1, 0] or j != sets[q - 1, 1]:
+            _gram_start(i, j, zero, E, r, ridge, H, s)
+            move[:] = s
+            _ascend(i, j, zero, neurons, r, means, rows, total, slack, np.inf, ridge, 3, H, g, s)
+            move[:] = s - move
+        _gram_start(i, j, k, E, r, ridge, H, s)
+        s += move
+        if not _ascend(i, j, k, neurons, r, means, rows, total, slack, missing, ridge, passes, H, g, s) >= missing:
+            below[n] = q
+            n += 1
+    return n

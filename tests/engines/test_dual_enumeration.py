@@ -1,0 +1,107 @@
+"""The minorant and its screens never exceed F, for solver and checker alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from adversarial import KINDS, known
+
+from optprobe.certificates.checker import dual_sweep
+from optprobe.certificates.checker.problem import Problem
+from optprobe.engines.dual_enumeration import Closing, Minorant, Screen, Sweep
+from optprobe.engines.engine import Task
+from optprobe.engines.kernels import minorant as kernels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) -> None:
+    """Whatever the reference, the box and the target: no set below the target is closed by a screen or a minorant."""
+    instance = known(kind, seed, "logistic", largest_k=3)
+    problem, rng = instance.problem, np.random.default_rng(seed)
+    task = Task(problem, tuple(map(int, instance.supports[0])), float(instance.objectives[0]), 1e-6)
+    sweep = Sweep(task)
+    place = {int(column): at for at, column in enumerate(sweep.columns)}
+    m, size = len(sweep.columns), problem.size
+    for target in np.quantile(instance.objectives, [0.1, 0.5, 0.9]):
+        sweep.upper = float(target) + sweep.slack
+        fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.fit
+        minorant = sweep._minorant(fit, float(rng.choice([0.2, 0.5])), slice(None))
+        screen = Screen.of(minorant, problem.ridge)
+        close = Closing.of(minorant, screen, problem.ridge)
+        left = {
+            tuple(row[:size])
+            for sets in sweep._open(minorant, screen, (0, m))
+            for row in sets[close.below(sets, sweep._threshold - minorant.base)].tolist()
+        }
+        for support, objective in zip(instance.supports, instance.objectives):
+            if objective < sweep.target:
+                assert tuple(sorted(place[int(j)] for j in support)) in left
+
+
+def test_the_minorant_is_below_the_objective_everywhere() -> None:
+    """Theorem 1 at random x of the box, for random references: no better than F of any set."""
+    for seed in range(12):
+        instance = known(KINDS[seed % len(KINDS)], seed, "logistic", largest_k=3)
+        problem, rng = instance.problem, np.random.default_rng(seed)
+        used = problem.w > 0
+        y, w, Z = problem.y[used], problem.w[used], problem.Z[used].T
+        minorant = Minorant.at(Z, y, w, rng.normal(0, 2, len(y)).clip(-6, 6), float(rng.uniform(0.1, 0.6)))
+        for _ in range(200):
+            x = rng.uniform(minorant.low, minorant.high)
+            x -= (x @ minorant.weight) / minorant.weight.sum()
+            if (x < minorant.low).any() or (x > minorant.high).any():
+                continue
+            value = minorant.base - 0.5 * minorant.weight @ (x * x)
+            cost = (minorant.r - Z @ (minorant.weight * x)) ** 2 / (2 * problem.ridge)
+            bounds = value - cost[instance.supports].sum(axis=1)
+            assert (bounds <= instance.objectives + 1e-12).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -> None:
+    instance = known(kind, seed, "logistic", largest_k=3)
+    stated, rng = instance.problem, np.random.default_rng(seed)
+    allowed = np.isin(np.arange(stated.n_neurons), stated.candidates)
+    problem = Problem(stated.Z, stated.y, stated.w, allowed, "logistic", stated.ridge, stated.size)
+    columns, size = stated.candidates, stated.size
+    m = len(columns)
+    minorant = dual_sweep._minorant(problem, columns, rng.normal(0.0, 1.0, stated.n_rows), 0.4)
+    for lower in np.quantile(instance.objectives, [0.2, 0.6]):
+        holds = dual_sweep._holds_zero(minorant) and size > 1
+        screen = dual_sweep._screen(minorant, None, np.arange(m), lower) if holds else None
+        for i in range(m - size + 1):
+            opened = dual_sweep._open_sets(minorant, screen, size, i, lower)
+            sets = np.concatenate([np.zeros((0, size), np.int64), *opened])
+            if size == 3 and len(sets):
+                sets = sets[dual_sweep._open_by_prefix(minorant, i, sets, lower)]
+            left = (
+                {tuple(row) for row in sets[dual_sweep._below(minorant, sets, lower)].tolist()} if len(sets) else set()
+            )
+            for support, objective in zip(instance.supports, instance.objectives):
+                places = tuple(np.searchsorted(columns, support))
+                assert places[0] != i or objective >= lower or places in left
+
+
+def test_a_full_list_goes_on_where_it_stopped() -> None:
+    """Kernels that fill their buffer say where to go on, and lose nothing."""
+    rng = np.random.default_rng(1)
+    m, n = 30, 40
+    Z = rng.standard_normal((m, n))
+    y, w = np.where(rng.random(n) < 0.5, 1.0, -1.0), np.full(n, 1 / n)
+    minorant = Minorant.at(Z, y, w, 0.3 * y, 0.5)
+    screen = Screen.of(minorant, 0.1)
+    D = np.ascontiguousarray(screen.C.T)
+    for kernel, prefixes in ((kernels.open_pairs, (0, m)), (kernels.open_triples, (2, 5))):
+        found = []
+        for capacity in (5 * m, 100 * m):
+            rows, j = [], prefixes[0] + 1
+            while j < m:
+                out = np.empty((capacity, 3), dtype=np.int64)
+                shares = screen.E, screen.C, D, minorant.r, screen.sides
+                n_found, j = kernel(prefixes, j, *shares, 0.9 - minorant.base, 0.1, out)
+                rows += [tuple(row) for row in out[:n_found].tolist()]
+            found.append(rows)
+        assert len(found[0]) > 100
+        assert found[0] == found[1]

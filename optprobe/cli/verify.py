@@ -14,6 +14,9 @@ HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unu
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
     add_data_arguments(parser, positional=False)
+    parser.add_argument(
+        "--fast", action="store_true", help="replay sweeps of the squared loss by compiled loops instead of numpy"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -26,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.feature = arguments.feature or scope.get("feature")
             arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
         data = read_data(arguments, scope.get("split"))
-        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train)
+        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, arguments.fast)
     except CertificateRejected as rejected:
         verdict = Verdict(False, str(rejected))
     if arguments.json:

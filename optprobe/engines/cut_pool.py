@@ -59,7 +59,7 @@ class Master:
 
     def _model(self) -> highspy.Highs:
         model = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (("output_flag", True), ("log_to_console", False), ("threads", 1), ("parallel", "off")):
+        for option, value in (("log_to_console", False), ("output_flag", True), ("threads", 1), ("parallel", "off")):
             model.setOptionValue(option, value)
         model.setOptionValue("mip_rel_gap", 0.0)
         model.addVars(self.m + 1, np.append(np.zeros(self.m), -INFINITY), np.append(np.ones(self.m), INFINITY))

@@ -1,4 +1,4 @@
-r"""Enumeration for the squared loss: open-pair branching, k <= 4.
+r"""Enumeration for the squared loss: open-pair branching, k <= 6.
 
 With the intercept eliminated, ``F(S) = (v0 - q(S)) / 2`` and ``q(S) = u_S' A_SS^{-1} u_S`` for a matrix A of unit
 diagonal; maximise q. Let a prefix be projected out, r neurons T be left, s = r - 1, and let gap be what T must gain to
@@ -12,26 +12,33 @@ i is in s pairs; maximise every bracket on its own.
 **Corollary.** T with gain(T) > gap contains an *open* pair: one with phi_s > 2 gap / r, or a heavy one, |rho| > tau
 (any tau < 1/s).
 
-**Theorem 2 (covering for k = 4).** Every better T is in one of: (V) a strong neuron v and three weaker ones; (H) a
+**Theorem 2 (covering, r >= 4).** Every better T is in one of: (V) a strong neuron v and r - 1 weaker ones; (H) a
 heavy pair e of the rest, no pair of T being heavier than e; (L) an open pair of the rest, no pair of T being heavy.
 *Proof.* Take the strongest strong neuron of T if there is one; else its heaviest pair if that is heavy; else the
-corollary.
+corollary. A child inherits the pairs that its ancestors excluded, since T is the rest of one and the same set.
 
-**Theorem 3 (touch).** In (H) and (L) let a, b be projected out, d_m the conditional variances, w_m = d_m^{-1/2},
-sigma_m^2 = w_m^2 - 1. Then |rho'_mn| <= |rho_mn| w_m w_n + sigma_m sigma_n <= t_m := cap w_m sqrt(1 + S^2) + sigma_m S
-if sigma <= S at both ends, so one end of every pair that closes the gap is flagged: sigma_m > S, or |u_m| > U, or
-t_m >= 1, or ``u_m^2 + U^2 + 2 t_m |u_m| U > gap (1 - t_m^2)``. Any S and U will do; only flagged rows are scanned.
+**Theorem 3 (touch).** In (H) and (L) let a, b be projected out, r' = r - 2 >= 2, s = r' - 1, theta = 2 gap / r', d_m
+the conditional variances, w_m = d_m^{-1/2}, sigma_m^2 = w_m^2 - 1. Then |rho'_mn| <= |rho_mn| w_m w_n + sigma_m
+sigma_n <= t_m := cap w_m sqrt(1 + S^2) + sigma_m S if sigma <= S at both ends, so one end of every open pair is
+flagged: sigma_m > S, or |u_m| > U, or s t_m >= 1, or ``u_m^2 + U^2 + 2 s t_m |u_m| U > theta (1 - s^2 t_m^2)``. Any S
+and U will do; only flagged rows are scanned.
 
-k = 2 is one exact scan of all pairs (s = 1); k = 3 is one scan with s = 2 and one pass over the third neuron for each
-open pair; k = 4 follows theorem 2. The proof is a `SweepProof`: the checker sweeps again.
+r = 2 is one exact scan of all pairs (s = 1); r = 3 is one scan with s = 2 and one pass over the third neuron for each
+open pair; r >= 4 follows theorem 2, and an edge child with r' = 4 that has an open pair becomes a node with a matrix of
+its own. The proof is a `SweepProof`: the checker sweeps again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from math import comb
+from threading import Lock
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem
@@ -45,17 +52,17 @@ from optprobe.engines.solution import Outcome, SweepProof
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LARGEST_K = 4
-LEAST_RIDGE = {1: 1e-8, 2: 1e-8, 3: 1e-8, 4: 1e-5}
+LARGEST_K = 6
+LEAST_RIDGE = {1: 1e-8, 2: 1e-8, 3: 1e-8, 4: 1e-5, 5: 1e-4, 6: 1e-4}
 """By size: below it, rounding would be visible next to the variance of near-duplicates."""
-TAU = 0.95
-"""Heavy: (r - 1) |rho| > TAU."""
-STRONG = 0.2
-"""A neuron is strong that gains more than this share of the gap alone (k = 4)."""
+STRONG = {4: 0.2, 5: 0.3, 6: 0.3}
+"""By the number of neurons missing: a neuron is strong that gains more than this share of the gap alone."""
 LOOSENED = 1 - 1e-9
 """Gaps are multiplied by this before a comparison; rounding is far smaller, and every hit is evaluated exactly."""
 CAPACITY = 1 << 16
-EDGES_A_CALL = 4096
+EDGES_A_CALL = 1024
+ANY = 2.0
+"""A cap that leaves out only the pairs marked as excluded."""
 
 
 def refuses(problem: SparseProbeProblem) -> str | None:
@@ -65,7 +72,7 @@ def refuses(problem: SparseProbeProblem) -> str | None:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut"
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
-    least = LEAST_RIDGE[min(problem.size, 4)]
+    least = LEAST_RIDGE[problem.size]
     if problem.ridge < least:
         return f"enumeration needs a ridge of at least {least:g} for {problem.size} neurons, to tell them apart"
     return None
@@ -79,6 +86,40 @@ def run(task: Task) -> Outcome:
         return Outcome(sweep.support, sweep.value, SweepProof(), counts)
     root = branch_and_cut.Search(Task(task.problem, sweep.support, sweep.value, task.tolerance)).outcome()
     return Outcome(root.support, root.lower, root.proof, {**root.counts, **sweep.counts})
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A prefix, and what it leaves.
+
+    Attributes
+    ----------
+    A : ndarray, shape (m, m)
+        Correlations given an earlier prefix; `kernels.cpu.EXCLUDED` where no set may contain a pair.
+    arrays : ndarray, shape (4, m)
+        (w, u, l1, l2) of the kernels, relative to A; w = 0 for neurons that no set may contain.
+    prefix : tuple of int
+    gained : float
+        The gain of the prefix.
+    missing : int
+        The number of neurons to choose.
+    """
+
+    A: Floats
+    arrays: Floats
+    prefix: tuple[int, ...]
+    gained: float
+    missing: int
+
+    @property
+    def w(self) -> Floats:
+        w: Floats = self.arrays[0]
+        return w
+
+    @property
+    def u(self) -> Floats:
+        u: Floats = self.arrays[1]
+        return u
 
 
 class Sweep:
@@ -110,7 +151,8 @@ class Sweep:
         position = {int(column): at for at, column in enumerate(self.columns)}
         self.place = tuple(position[j] for j in task.incumbent)
         self.q = float(self._gains(np.array([self.place], dtype=np.int64))[0])
-        self.counts = {"pairs": 0, "edges": 0, "evaluated": 0}
+        self.lock = Lock()
+        self.counts = {"nodes": 0, "pairs": 0, "edges": 0, "evaluated": 0}
 
     @property
     def support(self) -> tuple[int, ...]:
@@ -126,11 +168,12 @@ class Sweep:
         if self.size <= 1:
             self._offer(np.zeros((self.size, 1), dtype=np.int64))
             return True
-        ones, zeros = np.ones(len(self.u)), np.zeros(len(self.u))
-        if self.size <= 3:
-            return self._node(self.A, np.array([ones, self.u, zeros, zeros]), (), 0.0)
-        strong = int((self.u**2 > STRONG * self.q).sum())
-        return all(self._vertex(v) for v in range(strong)) and self._edges(strong)
+        root = Node(self.A, np.array([np.ones(len(self.u)), self.u, 0 * self.u, 0 * self.u]), (), 0.0, self.size)
+        pieces = list(self._pieces(root))
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for done, _ in enumerate(pool.map(lambda piece: piece(), pieces), 1):
+                self.task.report(Progress("enumeration", 0.0, self.value, done / len(pieces)))
+        return not self.task.budget.over
 
     def _gains(self, sets: Ints) -> Floats:
         """q of every row of ``sets`` (positions), shape (len(sets),)."""
@@ -144,82 +187,120 @@ class Sweep:
             return False
         gains = self._gains(sets)
         best = int(np.argmax(gains))
-        if gains[best] <= self.q:
-            return False
-        self.q, self.place = float(gains[best]), tuple(map(int, sets[best]))
+        with self.lock:
+            if gains[best] <= self.q:
+                return False
+            self.q, self.place = float(gains[best]), tuple(map(int, sets[best]))
         return True
 
-    def _offer_all(self, prefix: tuple[int, ...], offset: int, width: int, fill: Callable[[float, Ints], int]) -> None:
-        """Offer every set that ``fill(q, out)`` lists (positions from ``offset`` on, which join the prefix).
+    def _offer_all(self, prefix: tuple[int, ...], width: int, fill: Callable[[float, Ints], int]) -> None:
+        """Offer every set that ``fill(q, out)`` lists, shape (n, width), with the prefix joined.
 
         Where the list is longer than its buffer, offer its beginning, and list again against the better incumbent.
         """
         out = np.empty((CAPACITY, width), dtype=np.int64)
         while True:
             n = fill(self.q, out)
-            found = out[: min(n, len(out))] + offset
+            found = out[: min(n, len(out))]
             improved = self._offer(np.insert(found, 0, np.array(prefix)[:, None], axis=1) if prefix else found)
             if n <= len(out):
                 return
             if not improved:
                 out = np.empty((4 * len(out), width), dtype=np.int64)
 
-    def _node(self, A: Floats, node: Floats, prefix: tuple[int, ...], gained: float) -> bool:
-        """The pairs (no prefix) or triples of a node: the correlations A, and (w, u, l1, l2) of the kernels."""
-        r, m = self.size - len(prefix), len(A)
-        if m < r:
-            return True
-        offset, heavy = len(self.u) - m, (TAU / (r - 1)) ** 2 if r > 2 else 1.0
-        rows_a_call = max(1, 2**20 // m)
-        pairs = np.empty((min(m, rows_a_call) * m, 2), dtype=np.int64)
-        for start in range(0, m, rows_a_call):
-            if self._over(start / m if not prefix else None):
-                return False
-            rows = np.arange(start, min(m, start + rows_a_call))
-            theta = 2 * (self.q - gained) / r * LOOSENED
-            n = cpu.open_pairs(A, rows, True, node, np.array([r - 1.0, theta, heavy, 2.0]), pairs)
-            self.counts["pairs"] += n
-            if r == 2:
-                self._offer(pairs[:n])
-                continue
+    def _search(self, node: Node) -> None:
+        for piece in self._pieces(node):
+            piece()
 
-            def third(q: float, out: Ints, listed: Ints = pairs[:n]) -> int:
-                return int(cpu.third_neurons(A, listed, node, (q - gained) * LOOSENED, out))
+    def _pieces(self, node: Node) -> Iterator[Callable[[], None]]:
+        """What is to be done at a node, in parts that any thread may do in any order."""
+        self.counts["nodes"] += 1
+        if node.missing <= 3:
+            m = len(node.A)
+            rows = np.flatnonzero(node.w)
+            step = max(1, 2**20 // m)
+            yield from (partial(self._scan, node, rows[at : at + step]) for at in range(0, len(rows), step))
+            return
+        gains = np.where(node.w > 0, node.u**2, 0.0)
+        strong = np.flatnonzero(gains > STRONG[node.missing] * (self.q - node.gained))
+        strong = strong[np.argsort(-gains[strong], kind="stable")]
+        for place in range(len(strong)):
+            yield partial(self._vertex, node, strong[: place + 1])
+        alive = node.w.copy()
+        alive[strong] = 0.0
+        edges = self._edges(node, alive)
+        for at in range(0, len(edges), EDGES_A_CALL):
+            yield partial(self._edge_children, node, alive, edges[at : at + EDGES_A_CALL])
 
-            self._offer_all(prefix, offset, 3, third)
-        return True
+    def _scan(self, node: Node, rows: Ints) -> None:
+        """The pairs or triples of a node whose first open pair begins in one of the rows."""
+        if self.task.budget.over:
+            return
+        r = node.missing
+        pairs = np.empty((len(rows) * len(node.A), 2), dtype=np.int64)
+        theta, heavy = 2 * (self.q - node.gained) / r * LOOSENED, (cpu.TAU / (r - 1)) ** 2 if r > 2 else 1.0
+        n = cpu.open_pairs(node.A, rows, True, node.arrays, np.array([r - 1.0, theta, heavy, ANY]), pairs)
+        self.counts["pairs"] += n
+        found = pairs[:n]
+        if r == 2:
+            self._offer(np.insert(found, 0, np.array(node.prefix)[:, None], axis=1) if node.prefix else found)
+            return
 
-    def _vertex(self, v: int) -> bool:
-        """All sets of a strong neuron and three weaker ones."""
-        x = self.A[v, v + 1 :]
-        w = 1.0 / np.sqrt(np.maximum(1.0 - x * x, 1e-14))
-        node = np.array([w, (self.u[v + 1 :] - x * self.u[v]) * w, x * w, np.zeros(len(x))])
-        return self._node(np.ascontiguousarray(self.A[v + 1 :, v + 1 :]), node, (v,), float(self.u[v] ** 2))
+        def third(q: float, out: Ints) -> int:
+            return int(cpu.third_neurons(node.A, found, node.arrays, (q - node.gained) * LOOSENED, ANY, out))
 
-    def _edges(self, strong: int) -> bool:
-        """All sets of four without a strong neuron, by their heavy or open pairs."""
-        A, u = np.ascontiguousarray(self.A[strong:, strong:]), self.u[strong:]
-        m, light = len(u), TAU / 3
-        if m < self.size:
-            return True
-        node = np.array([np.ones(m), u, np.zeros(m), np.zeros(m)])
-        edges = np.empty((m * (m - 1) // 2, 2), dtype=np.int64)
-        n = cpu.open_pairs(A, np.arange(m), True, node, np.array([3.0, self.q / 2 * LOOSENED, light**2, 2.0]), edges)
+        self._offer_all(node.prefix, 3, third)
+
+    def _vertex(self, node: Node, strong: Ints) -> None:
+        """All sets of the last of the strong neurons and none of the others."""
+        v = int(strong[-1])
+        x = node.A[v] * (np.abs(node.A[v]) <= ANY)
+        w = np.where((node.w > 0) & (np.abs(node.A[v]) <= ANY), 1.0 / np.sqrt(np.maximum(1.0 - x * x, 1e-14)), 0.0)
+        w[strong] = 0.0
+        arrays = np.array([w, (node.u - x * node.u[v]) * w, x * w, 0 * w])
+        self._child(node, (v,), arrays, float(node.u[v] ** 2), ANY)
+
+    def _child(self, node: Node, more: tuple[int, ...], arrays: Floats, gain: float, cap: float) -> None:
+        """Search what is left once ``more`` joins the prefix; ``arrays`` are (w, u, l1, l2) relative to the node."""
+        if self.task.budget.over:
+            return
+        missing, A = node.missing - len(more), node.A
+        if missing > 3:
+            A = np.empty_like(A)
+            cpu.conditioned(node.A, arrays, cap, A)
+            w = (arrays[0] > 0).astype(np.float64)
+            arrays = np.array([w, arrays[1], 0 * w, 0 * w])
+        self._search(Node(A, arrays, node.prefix + more, node.gained + gain, missing))
+
+    def _edges(self, node: Node, alive: Floats) -> Ints:
+        """The heavy or open pairs of a node without its strong neurons."""
+        rows, m, r = np.flatnonzero(alive), len(alive), node.missing
+        arrays = np.array([alive, node.u * alive, 0 * alive, 0 * alive])
+        theta, heavy = 2 * (self.q - node.gained) / r * LOOSENED, (cpu.TAU / (r - 1)) ** 2
+        edges = np.empty((len(rows) * m // 2, 2), dtype=np.int64)
+        n = cpu.open_pairs(node.A, rows, True, arrays, np.array([r - 1.0, theta, heavy, ANY]), edges)
         self.counts["edges"] += n
-        for start in range(0, n, EDGES_A_CALL):
-            if self._over(start / n):
-                return False
-            listed = edges[start : min(n, start + EDGES_A_CALL)]
+        return edges[:n].copy()
 
-            def children(q: float, out: Ints, part: Ints = listed) -> int:
-                return int(cpu.edge_children(A, u, part, light, q, LOOSENED, out))
+    def _edge_children(self, node: Node, alive: Floats, edges: Ints) -> None:
+        """All sets of an edge without a heavier pair and without a strong neuron."""
+        if self.task.budget.over:
+            return
+        left, light = node.missing - 2, cpu.TAU / (node.missing - 1)
 
-            self._offer_all((), strong, 4, children)
-        return True
+        def children(q: float, out: Ints) -> int:
+            gap = q - node.gained
+            return int(cpu.edge_children(node.A, node.u, alive, edges, left, light, gap, LOOSENED, out))
 
-    def _over(self, done: float | None) -> bool:
-        self.task.report(Progress("enumeration", 0.0, self.value, done))
-        return self.task.budget.over
+        if left < 4:
+            self._offer_all(node.prefix, left + 2, children)
+            return
+        still_open = np.empty_like(edges)
+        for a, b in still_open[: children(self.q, still_open)]:
+            arrays = np.empty((4, len(alive)))
+            cap = max(abs(float(node.A[a, b])), light) * (1.0 + 1e-12)
+            gain = cpu.edge_node(node.A, node.u, alive, a, b, cap, arrays)
+            self._child(node, (int(a), int(b)), arrays, gain, cap)
 
 
 ENGINE = Engine("enumeration", refuses, run, blas_threads=None)

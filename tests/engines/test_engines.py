@@ -67,7 +67,7 @@ def test_separable_regime_is_detected() -> None:
     ("method", "loss", "k", "says"),
     [
         ("enumeration", "logistic", 2, "squared loss"),
-        ("enumeration", "squared", 5, "k <= 4"),
+        ("enumeration", "squared", 7, "k <= 6"),
         ("dual_enumeration", "hinge", 2, "logistic loss"),
         ("dual_enumeration", "logistic", 4, "k <= 3"),
         ("milp", "squared", 2, "at most 64"),

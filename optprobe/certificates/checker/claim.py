@@ -18,20 +18,20 @@ from .verdict import Rejected, Verdict
 Array = NDArray[Any]
 
 
-def verify(path: str, X: Array, y: Array, sample_weight: Array | None = None) -> Verdict:
+def verify(path: str, X: Array, y: Array, sample_weight: Array | None = None, fast: bool = False) -> Verdict:
     """Check the certificate at ``path`` against X (n_rows, n_neurons), y and, where it used them, weights (n_rows,)."""
     try:
         claim, arrays = read(path)
         try:
             problem = problem_of(claim, arrays, X, y, sample_weight)
-            return Verdict(True, _check(claim, arrays, problem))
+            return Verdict(True, _check(claim, arrays, problem, fast))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise Rejected(f"the claim cannot be read ({type(error).__name__}: {error})") from error
     except Rejected as rejected:
         return Verdict(False, str(rejected))
 
 
-def _check(claim: dict[str, Any], arrays: dict[str, Array], problem: Problem) -> str:
+def _check(claim: dict[str, Any], arrays: dict[str, Array], problem: Problem, fast: bool) -> str:
     result = claim["result"]
     support, upper, lower = result["support"], float(result["upper_bound"]), float(result["lower_bound"])
     if support != sorted(set(support)) or not all(isinstance(j, int) for j in support):
@@ -54,7 +54,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], problem: Problem) ->
         proved = check_tree(problem, arrays, lower)
     elif claim["proof"] == "sweep":
         squared = problem.loss == "squared"
-        proved = check_pair_sweep(problem, lower) if squared else check_dual_sweep(problem, arrays, lower)
+        proved = check_pair_sweep(problem, lower, fast) if squared else check_dual_sweep(problem, arrays, lower)
     else:
         raise Rejected(f"the proof {claim['proof']!r} is of no known kind")
     scope = "" if claim["problem"]["among"] is None else f" among {int(problem.candidates.sum())} columns"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .bounds import gamma
 from .problem import BLOCK, Problem, U
 from .sets import check_sets
-from .verdict import Rejected
+from .verdict import Rejected, Unusable
 
 Floats = NDArray[np.float64]
 
@@ -20,8 +20,8 @@ SHARE = 0.1
 """Of the gap: a column that gains more than this alone is strong. Any value is valid; it decides the time only."""
 
 
-def check_pair_sweep(problem: Problem, lower: float) -> str:
-    """Squared loss, size <= 4: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts.
+def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
+    """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts.
 
     With centred y and Z, M = Z'WZ + ridge I, c = Z'Wy and v0 = sum w y^2: F(S) = (v0 - q(S)) / 2 with
     q(S) = c_S' M_SS^-1 c_S = max_b 2 c_S'b - b'M_SS b. Divided by 1 + ridge, M becomes A with unit diagonal, c is u.
@@ -38,9 +38,11 @@ def check_pair_sweep(problem: Problem, lower: float) -> str:
 
     *Tests* are polynomials in numbers of absolute value <= 1, compared with a slack eta above their rounding error.
     The sets that pass them are few; each must have a dual bound of its own that reaches ``lower``.
+
+    Sets of five and six, and with ``fast`` those of two to four, are replayed by `compiled`.
     """
-    if problem.loss != "squared" or not 1 <= problem.size <= 4:
-        raise Rejected(f"a sweep proves squared loss and k <= 4, not {problem.loss} loss and k = {problem.size}")
+    if problem.loss != "squared" or not 1 <= problem.size <= 6:
+        raise Rejected(f"a sweep proves squared loss and k <= 6, not {problem.loss} loss and k = {problem.size}")
     columns = np.flatnonzero(problem.candidates)
     Z, w, n, k = problem.Z[:, columns], problem.w, len(problem.y), problem.size
     centred = problem.y - (w @ problem.y) / w.sum()
@@ -56,13 +58,25 @@ def check_pair_sweep(problem: Problem, lower: float) -> str:
     Q = v0 * (1 - gamma(n + 16)) - 2 * max(lower, 0.0) - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
     if eps * k > 0.01 * problem.ridge:
         raise Rejected(f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}")
-    root = _Conditional(A, np.ones(len(A)), u, Q, 0.98 * problem.ridge / (1 + problem.ridge))
-    found = 0
-    for sets in {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root):
+    least, found = 0.98 * problem.ridge / (1 + problem.ridge), 0
+    if k > 4 or (fast and k > 1):
+        open_sets = _compiled(A, u, Q, k, least)
+    else:
+        root = _Conditional(A, np.ones(len(A)), u, Q, least)
+        open_sets = {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
+    for sets in open_sets:
         found += len(sets)
         for start in range(0, len(sets), BLOCK):
             check_sets(problem, columns[sets[start : start + BLOCK]], lower)
     return f"{math.comb(len(columns), k)} sets, {found} of them by dual vectors of their own"
+
+
+def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float) -> Iterator[NDArray[np.int64]]:
+    try:
+        from .compiled import Replay
+    except ImportError as error:
+        raise Unusable(f"a sweep of sets of {k} is replayed by compiled loops, which need numba: {error}") from error
+    return Replay(A, u, gap, k, least).sets()
 
 
 ETA = 4096 * U

@@ -20,6 +20,10 @@ Ints = NDArray[np.int64]
 
 SELF = 1e-10
 """A neuron given itself has conditional variance 0 up to rounding; any other at least ridge / (1 + ridge)."""
+TAU = 0.95
+"""Heavy: (r - 1) |rho| > TAU."""
+EXCLUDED = 3.0
+"""Stands for a pair of neurons that no set of the node may contain; caps are below it."""
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
@@ -89,8 +93,9 @@ def open_pairs(A: Floats, rows: Ints, ordered: bool, node: Floats, test: Floats,
 
 @njit(**OPTIONS)
 def _count_third(
-    Ai: Floats, Aj: Floats, w: Floats, u: Floats, l1: Floats, l2: Floats, pair: tuple[float, ...], left: float
-) -> int:
+    Ai: Floats, Aj: Floats, w: Floats, u: Floats, l1: Floats, l2: Floats, pair: tuple[float, ...], left: float,
+    cap: float,
+) -> int:  # fmt: skip
     """How many neurons gain more than ``left`` given the pair; see `third_neurons`."""
     wi, wj, i1, i2, j1, j2, rho, xi, xj, root = pair
     n = 0
@@ -100,13 +105,16 @@ def _count_third(
         y = (b - rho * a) * root
         c = u[k] - xi * a - xj * b
         d = 1.0 - a * a - y * y
-        n += int((c * c > left * d) & (d > SELF))
+        n += int((c * c > left * d) & (d > SELF) & (abs(Ai[k]) <= cap) & (abs(Aj[k]) <= cap))
     return n
 
 
 @njit(**OPTIONS)
-def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -> int:
-    """List the sets (i, j, l) of a node that gain more than ``gap``, for every pair (i, j) given; see `open_pairs`."""
+def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, cap: float, out: Ints) -> int:
+    """List the sets (i, j, l) of a node that gain more than ``gap``, for every pair (i, j) given; see `open_pairs`.
+
+    Neurons l whose entry of A with i or j is above the cap are left out.
+    """
     w, u, l1, l2 = node[0], node[1], node[2], node[3]
     m = A.shape[0]
     n = 0
@@ -117,11 +125,13 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -
         xi, xj, root = (u[i] - rho * u[j]) * inverse, (u[j] - rho * u[i]) * inverse, np.sqrt(inverse)
         left = gap - (u[i] * xi + u[j] * xj)
         pair = (w[i], w[j], l1[i], l2[i], l1[j], l2[j], rho, xi, xj, root)
-        if _count_third(A[i], A[j], w, u, l1, l2, pair, left) == 0:
+        if _count_third(A[i], A[j], w, u, l1, l2, pair, left, cap) == 0:
             continue
         for k in range(m):
             one = slice(k, k + 1)
-            if w[k] > 0.0 and _count_third(A[i, one], A[j, one], w[one], u[one], l1[one], l2[one], pair, left) > 0:
+            if w[k] == 0.0:
+                continue
+            if _count_third(A[i, one], A[j, one], w[one], u[one], l1[one], l2[one], pair, left, cap) > 0:
                 if n < len(out):
                     out[n, 0] = i
                     out[n, 1] = j
@@ -131,20 +141,22 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, out: Ints) -
 
 
 @njit(**OPTIONS)
-def _count_flags(w: Floats, a: Floats, touch: Floats, gap: float, cap: float, sigma: float, strong: float) -> int:
+def _count_flags(
+    w: Floats, a: Floats, touch: Floats, s: float, theta: float, cap: float, sigma: float, strong: float
+) -> int:
     """How many rows theorem 3 flags with S = sigma, and U = strong for the rows that are not stronger."""
-    slope = cap * np.sqrt(1.0 + sigma * sigma)
+    slope = s * cap * np.sqrt(1.0 + sigma * sigma)
     n = 0
     for k in range(len(w)):
-        t = slope * w[k] + touch[k] * sigma
-        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > gap * (1.0 - t * t)
+        t = slope * w[k] + s * touch[k] * sigma
+        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > theta * (1.0 - t * t)
         n += int((w[k] > 0.0) & (over | (t >= 1.0) | (touch[k] > sigma) | (a[k] > strong)))
     return n
 
 
 @njit(**OPTIONS)
-def _flag_rows(node: Floats, gap: float, cap: float, a: Floats, touch: Floats, rows: Ints) -> int:
-    """The rows that every pair of an edge child that closes the gap has an end in, for the best S and U of a few.
+def _flag_rows(node: Floats, s: float, theta: float, cap: float, a: Floats, touch: Floats, rows: Ints) -> int:
+    """The rows that every open pair of an edge child has an end in, for the best S and U of a few.
 
     ``a`` and ``touch`` are room for |u| and sigma, shape (m,).
     """
@@ -157,18 +169,18 @@ def _flag_rows(node: Floats, gap: float, cap: float, a: Floats, touch: Floats, r
         largest = max(largest, a[k])
     best, sigma, strong = m + 1, 0.5, largest
     for trial in range(8):
-        s = 0.25 + 0.15 * (trial % 4)
-        bound = min(largest, np.sqrt(max(gap, 0.0) * (0.3 if trial < 4 else 0.15)))
-        n = _count_flags(w, a, touch, gap, cap, s, bound)
+        size = 0.25 + 0.15 * (trial % 4)
+        bound = min(largest, np.sqrt(max(theta, 0.0) * (0.3 if trial < 4 else 0.15)))
+        n = _count_flags(w, a, touch, s, theta, cap, size, bound)
         if n < best:
-            best, sigma, strong = n, s, bound
+            best, sigma, strong = n, size, bound
         if n <= 2:
             break
-    slope = cap * np.sqrt(1.0 + sigma * sigma)
+    slope = s * cap * np.sqrt(1.0 + sigma * sigma)
     n = 0
     for k in range(m):
-        t = slope * w[k] + touch[k] * sigma
-        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > gap * (1.0 - t * t)
+        t = slope * w[k] + s * touch[k] * sigma
+        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > theta * (1.0 - t * t)
         if w[k] > 0.0 and (over or t >= 1.0 or touch[k] > sigma or a[k] > strong):
             rows[n] = k
             n += 1
@@ -176,45 +188,84 @@ def _flag_rows(node: Floats, gap: float, cap: float, a: Floats, touch: Floats, r
 
 
 @njit(**OPTIONS)
-def edge_children(A: Floats, u: Floats, edges: Ints, light: float, gap: float, loosened: float, out: Ints) -> int:
-    """List the sets (a, b, i, j) that may gain more than ``gap``, for edges (a, b), no pair heavier than the edge.
+def edge_node(A: Floats, u: Floats, alive: Floats, a: int, b: int, cap: float, node: Floats) -> float:
+    """Project an edge out of the neurons that are alive and have no entry above the cap with it: fill (w, u, l1, l2).
 
-    The cap of an edge is ``max(|A_ab|, light)``. Gaps are multiplied by ``loosened`` (just below 1) before comparing.
+    Returns the gain of the edge.
     """
-    m = A.shape[0]
+    rho = A[a, b]
+    inverse = 1.0 / (1.0 - rho * rho)
+    xa, xb, root = (u[a] - rho * u[b]) * inverse, (u[b] - rho * u[a]) * inverse, np.sqrt(inverse)
+    Aa, Ab = A[a], A[b]
+    for k in range(len(u)):
+        y = (Ab[k] - rho * Aa[k]) * root
+        d = 1.0 - Aa[k] * Aa[k] - y * y
+        on = (abs(Aa[k]) <= cap) & (abs(Ab[k]) <= cap) & (d > 1e-14) & (alive[k] > 0.0)
+        v = 1.0 / np.sqrt(d) if on else 0.0
+        node[0, k] = v
+        node[1, k] = (u[k] - xa * Aa[k] - xb * Ab[k]) * v
+        node[2, k] = Aa[k] * v
+        node[3, k] = y * v
+    node[:, a] = 0.0
+    node[:, b] = 0.0
+    return float(u[a] * xa + u[b] * xb)
+
+
+@njit(**OPTIONS)
+def edge_children(
+    A: Floats, u: Floats, alive: Floats, edges: Ints, left: int, light: float, gap: float, loosened: float, out: Ints
+) -> int:
+    """Search the children of edges (a, b), in which no pair is heavier than the edge and ``left`` neurons are missing.
+
+    For two or three missing, list the sets (a, b, i, j) or (a, b, i, j, l) that may gain more than ``gap``; for four,
+    list the edges themselves whose child has an open pair. The cap of an edge is ``max(|A_ab|, light)``. Gaps are
+    multiplied by ``loosened`` (just below 1) before comparing.
+    """
+    m, s, n = A.shape[0], left - 1.0, 0
     node, rows, strength, touch = np.zeros((4, m)), np.empty(m, np.int64), np.empty(m), np.empty(m)
-    pairs, test = np.empty((len(out), 2), np.int64), np.empty(4)
-    n = 0
+    pairs, thirds, test = np.empty((m, 2), np.int64), np.empty((len(out), 3), np.int64), np.empty(4)
     for q in range(len(edges)):
         a, b = edges[q, 0], edges[q, 1]
-        rho = A[a, b]
-        cap = max(abs(rho), light) * (1.0 + 1e-12)
-        inverse = 1.0 / (1.0 - rho * rho)
-        xa, xb, root = (u[a] - rho * u[b]) * inverse, (u[b] - rho * u[a]) * inverse, np.sqrt(inverse)
-        left = (gap - (u[a] * xa + u[b] * xb)) * loosened
-        Aa, Ab = A[a], A[b]
-        for k in range(m):
-            y = (Ab[k] - rho * Aa[k]) * root
-            d = 1.0 - Aa[k] * Aa[k] - y * y
-            on = (abs(Aa[k]) <= cap) & (abs(Ab[k]) <= cap) & (d > 1e-14)
-            v = 1.0 / np.sqrt(d) if on else 0.0
-            node[0, k] = v
-            node[1, k] = (u[k] - xa * Aa[k] - xb * Ab[k]) * v
-            node[2, k] = Aa[k] * v
-            node[3, k] = y * v
-        node[:, a] = 0.0
-        node[:, b] = 0.0
-        flagged = _flag_rows(node, left * loosened, cap * (2.0 - loosened), strength, touch, rows)
-        if flagged == 0:
-            continue
-        test[0], test[1], test[2], test[3] = 1.0, left, 1.0, cap
-        found = open_pairs(A, rows[:flagged], flagged == m, node, test, pairs)
-        for h in range(min(found, len(pairs))):
-            if n < len(out):
-                out[n, 0] = a
-                out[n, 1] = b
-                out[n, 2] = pairs[h, 0]
-                out[n, 3] = pairs[h, 1]
-            n += 1
-        n += max(0, found - len(pairs))
+        cap = max(abs(A[a, b]), light) * (1.0 + 1e-12)
+        missing = (gap - edge_node(A, u, alive, a, b, cap, node)) * loosened
+        theta = 2.0 * missing / left
+        flagged = _flag_rows(node, s, theta * loosened, cap * (2.0 - loosened), strength, touch, rows)
+        test[0], test[1], test[2], test[3] = s, theta, (TAU / s) ** 2 if left > 2 else 1.0, cap
+        scanned = node.copy() if left == 3 else node
+        for f in range(flagged):
+            found = open_pairs(A, rows[f : f + 1], False, scanned, test, pairs)
+            scanned[:, rows[f]] = 0.0
+            if found == 0:
+                continue
+            out_of_pair = pairs[:found]
+            if left == 4:
+                if n < len(out):
+                    out[n, 0] = a
+                    out[n, 1] = b
+                n += 1
+                break
+            width = 2
+            if left == 3:
+                found = third_neurons(A, pairs[:found], node, missing, cap, thirds)
+                n += max(0, found - len(thirds))
+                out_of_pair, width = thirds[: min(found, len(thirds))], 3
+            for h in range(len(out_of_pair)):
+                if n < len(out):
+                    out[n, 0] = a
+                    out[n, 1] = b
+                    for place in range(width):
+                        out[n, 2 + place] = out_of_pair[h, place]
+                n += 1
     return n
+
+
+@njit(**OPTIONS)
+def conditioned(A: Floats, node: Floats, cap: float, out: Floats) -> None:
+    """The correlations of a node, into ``out``; entries of A above the cap become `EXCLUDED`."""
+    w, l1, l2 = node[0], node[2], node[3]
+    for i in range(len(A)):
+        row, filled, wi, i1, i2 = A[i], out[i], w[i], l1[i], l2[i]
+        for j in range(len(A)):
+            x = row[j] * wi * w[j] - i1 * l1[j] - i2 * l2[j]
+            filled[j] = x if abs(row[j]) <= cap else EXCLUDED
+        filled[i] = 1.0

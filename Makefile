@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow clean
+.PHONY: quickstart test lint slow fuzz clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ test: quickstart lint
 
 slow: $(STAMP)
 	$(BIN)/pytest -m slow
+
+fuzz: $(STAMP)
+	OPTPROBE_FUZZ=100000 $(BIN)/pytest -m slow tests/engines/test_fuzz.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -68,9 +68,14 @@ class Search:
         """A node whose bound reaches this is closed."""
         return self.upper - self.slack
 
+    @property
+    def closed(self) -> bool:
+        """Whether no open node is below the target."""
+        return not self.heap or self.heap[0][0] >= self.target
+
     def grow(self) -> None:
         """Split the open node of least bound until none is below the target, or the budget is over."""
-        while self.heap and self.heap[0][0] < self.target and not self.task.budget.over:
+        while not self.closed and not self.task.budget.over:
             bound, _, node = heapq.heappop(self.heap)
             self.task.report(Progress("branch and cut", bound, self.upper))
             if self.problem.size - len(node.inside) == 1:

@@ -43,7 +43,8 @@ class Budget:
     returns with valid bounds; the second one raises KeyboardInterrupt.
     """
 
-    def __init__(self, time_limit: float | None = None) -> None:
+    def __init__(self, time_limit: float | None = None, whole: Budget | None = None) -> None:
+        self.whole = whole
         self.started = time.perf_counter()
         self.time_limit = float("inf") if time_limit is None else time_limit
         self.interrupted = False
@@ -55,7 +56,12 @@ class Budget:
 
     @property
     def left(self) -> float:
-        return 0.0 if self.interrupted else self.time_limit - self.spent
+        own = 0.0 if self.interrupted else self.time_limit - self.spent
+        return own if self.whole is None else min(own, self.whole.left)
+
+    def part(self, seconds: float) -> Budget:
+        """A budget of so many seconds from now, within this one."""
+        return Budget(seconds, self)
 
     @property
     def over(self) -> bool:

@@ -50,6 +50,7 @@ from optprobe.engines.kernels import cpu
 from optprobe.engines.solution import Outcome, SweepProof
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 LARGEST_K = 6
@@ -229,8 +230,9 @@ class Sweep:
         alive = node.w.copy()
         alive[strong] = 0.0
         edges = self._edges(node, alive)
+        single = node.A.astype(np.float32)
         for at in range(0, len(edges), EDGES_A_CALL):
-            yield partial(self._edge_children, node, alive, edges[at : at + EDGES_A_CALL])
+            yield partial(self._edge_children, node, single, alive, edges[at : at + EDGES_A_CALL])
 
     def _scan(self, node: Node, rows: Ints) -> None:
         """The pairs or triples of a node whose first open pair begins in one of the rows."""
@@ -282,7 +284,7 @@ class Sweep:
         self.counts["edges"] += n
         return edges[:n].copy()
 
-    def _edge_children(self, node: Node, alive: Floats, edges: Ints) -> None:
+    def _edge_children(self, node: Node, single: Singles, alive: Floats, edges: Ints) -> None:
         """All sets of an edge without a heavier pair and without a strong neuron."""
         if self.task.budget.over:
             return
@@ -290,7 +292,7 @@ class Sweep:
 
         def children(q: float, out: Ints) -> int:
             gap = q - node.gained
-            return int(cpu.edge_children(node.A, node.u, alive, edges, left, light, gap, LOOSENED, out))
+            return int(cpu.edge_children(node.A, single, node.u, alive, edges, left, light, gap, LOOSENED, out))
 
         if left < 4:
             self._offer_all(node.prefix, left + 2, children)

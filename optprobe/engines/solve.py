@@ -19,15 +19,15 @@ from formulations import (
     rounding_margin,
 )
 from formulations.losses import Hinge, Squared
+from optprobe.engines import auto
+from optprobe.engines.auto import Choice
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.engine import Engine, Task, silent
-from optprobe.engines.solution import Outcome, Solution, Status
+from optprobe.engines.solution import Solution, Status
 from optprobe.errors import InputError
 from optprobe.heuristics import incumbent
 
 METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp")
-RELAXED_RIDGE = 0.2
-"""From here on, the relaxation of the logistic loss is tight enough for a small tree (measured on real neurons)."""
 SEPARABLE = 1e-9
 """The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
 
@@ -75,8 +75,8 @@ def solve(
         raise InputError(f"the tolerance is {tolerance:g}: give a positive number")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"the time limit is {time_limit:g} s: give a positive number")
-    engine, why = _choose(problem) if method == "auto" else (engine_named(method), "asked for")
-    if refusal := engine.refuses(problem):
+    asked = None if method == "auto" else engine_named(method)
+    if refusal := (asked or engine_named("branch_and_cut")).refuses(problem):
         raise UnsupportedProblem(refusal)
     report = progress or silent
     with Budget(time_limit) as budget:
@@ -84,21 +84,10 @@ def solve(
         with threadpool_limits(1, user_api="blas"):
             support, objective, source = _start(problem, incumbents, budget, report)
         found = time.perf_counter()
-        with threadpool_limits(engine.blas_threads, user_api="blas"):
-            outcome = engine.run(Task(problem, support, objective, tolerance, budget, report))
-        seconds = {"heuristics": found - started, engine.name: time.perf_counter() - found}
-    return _solution(problem, outcome, engine, why, source, tolerance, seconds, budget)
-
-
-def _choose(problem: SparseProbeProblem) -> tuple[Engine, str]:
-    enumeration = engine_named("enumeration")
-    if enumeration.refuses(problem) is None:
-        return enumeration, f"squared loss and k = {problem.k}: every set can be swept by algebra"
-    dual_enumeration = engine_named("dual_enumeration")
-    if dual_enumeration.refuses(problem) is None and problem.ridge < RELAXED_RIDGE:
-        return dual_enumeration, f"logistic loss, k = {problem.k} and little ridge: every set gets a bound of its own"
-    kept = f"k = {problem.k}" if isinstance(problem.loss, Squared) else f"the {problem.loss.name} loss"
-    return engine_named("branch_and_cut"), f"for {kept}, dual bounds over all neurons prune one tree"
+        task = Task(problem, support, objective, tolerance, budget, report)
+        choice = auto.run(task) if asked is None else auto.Choice(auto.run_engine(asked, task), asked, "asked for")
+        seconds = {"heuristics": found - started, choice.engine.name: time.perf_counter() - found}
+    return _solution(problem, choice, source, tolerance, seconds, budget)
 
 
 def _start(
@@ -122,15 +111,14 @@ def _start(
 
 def _solution(
     problem: SparseProbeProblem,
-    outcome: Outcome,
-    engine: Engine,
-    why: str,
+    choice: Choice,
     source: str,
     tolerance: float,
     seconds: dict[str, float],
     budget: Budget,
 ) -> Solution:
     """Refit the support, round both bounds to the safe side, and name status and regime."""
+    outcome, engine = choice.outcome, choice.engine
     fits = fit_supports(problem, np.array([outcome.support], dtype=np.int64).reshape(1, -1))
     coef, intercept = fits.coef[0], float(fits.intercept[0])
     upper = _upper_bound(problem, outcome.support, coef, intercept)
@@ -151,7 +139,7 @@ def _solution(
         tolerance=tolerance,
         status=status,
         engine=engine.name,
-        why=why,
+        why=choice.why,
         regime=_regime(problem, upper, engine),
         incumbent_source=source,
         proof=outcome.proof,

@@ -1,10 +1,11 @@
 """The loops of the squared-loss enumeration, compiled.
 
-All numbers are float64. A node is a prefix of projected neurons: ``w`` are the reciprocal conditional standard
-deviations (0 switches a neuron off), ``u`` the conditional, normalised correlations with the labels, and ``l1, l2`` the
-normalised projections onto up to two prefix neurons, so that the conditional correlation of i and j is
-``A_ij w_i w_j - l1_i l1_j - l2_i l2_j``: no matrix is stored for a node. Loops that only count, over slices and without
-a division, become vector instructions; the few rows with hits are listed in a second, scalar pass.
+All numbers are float64, except in `_count_open_single`, whose margin is derived there. A node is a prefix of projected
+neurons: ``w`` are the reciprocal conditional standard deviations (0 switches a neuron off), ``u`` the conditional,
+normalised correlations with the labels, and ``l1, l2`` the normalised projections onto up to two prefix neurons, so
+that the conditional correlation of i and j is ``A_ij w_i w_j - l1_i l1_j - l2_i l2_j``: no matrix is stored for a node.
+Loops that only count, over slices and without a division, become vector instructions; the few rows with hits are listed
+in a second, scalar pass.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 SELF = 1e-10
@@ -188,6 +190,45 @@ def _flag_rows(node: Floats, s: float, theta: float, cap: float, a: Floats, touc
 
 
 @njit(**OPTIONS)
+def _count_open_single(
+    row: Singles, w: Singles, u: Singles, l1: Singles, l2: Singles, i: tuple[Any, ...], test: tuple[Any, ...]
+) -> int:
+    """`_count_open` in float32: never fewer than there are.
+
+    Inputs are rounded once (v = 2^-24, relatively), |A| <= 1 and |l| <= w, so x errs by less than 32 v w_i w_j. The
+    test polynomial errs by that times its derivative, at most 2 theta s |s x| + 2 s |u_i u_j|, and by less than
+    16 v (u_i^2 + u_j^2 + theta + s |u_i u_j|) of its own; squares of x by less than 70 v w_i w_j. ``test`` holds
+    (start, quadratic, linear, heavy, cap), loosened by `_single_test` by more than that for all j of the row.
+    """
+    wi, a1, a2 = i
+    start, quadratic, linear, heavy, cap = test
+    n = np.int32(0)
+    for j in range(len(u)):
+        x = row[j] * wi * w[j] - a1 * l1[j] - a2 * l2[j]
+        e = start + u[j] * u[j] + x * (quadratic * x - linear * u[j])
+        n += np.int32(((e > np.float32(0.0)) | (x * x > heavy)) & (abs(row[j]) <= cap))
+    return int(n)
+
+
+@njit(**OPTIONS)
+def _single_test(
+    wi: float, ui: float, test: Floats, widest: float, strongest: float
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """(start, quadratic, linear, heavy, cap) of `_count_open_single` for row i, from the largest w and |u|."""
+    s, theta, heavy, cap = test[0], test[1], test[2], test[3]
+    unit = 2.0**-24
+    both = 2 * s * theta + 2 * s * abs(ui) * strongest
+    margin = 64 * unit * (both * wi * widest + ui * ui + strongest * strongest + theta + s * abs(ui) * strongest)
+    return (
+        np.float32(ui * ui - theta + margin),
+        np.float32(theta * s * s),
+        np.float32(2 * s * ui),
+        np.float32(heavy - 128 * unit * wi * widest),
+        np.float32(cap * (1 + 4 * unit)),
+    )
+
+
+@njit(**OPTIONS)
 def edge_node(A: Floats, u: Floats, alive: Floats, a: int, b: int, cap: float, node: Floats) -> float:
     """Project an edge out of the neurons that are alive and have no entry above the cap with it: fill (w, u, l1, l2).
 
@@ -213,17 +254,20 @@ def edge_node(A: Floats, u: Floats, alive: Floats, a: int, b: int, cap: float, n
 
 @njit(**OPTIONS)
 def edge_children(
-    A: Floats, u: Floats, alive: Floats, edges: Ints, left: int, light: float, gap: float, loosened: float, out: Ints
-) -> int:
+    A: Floats, single: Singles, u: Floats, alive: Floats, edges: Ints, left: int, light: float, gap: float,
+    loosened: float, out: Ints,
+) -> int:  # fmt: skip
     """Search the children of edges (a, b), in which no pair is heavier than the edge and ``left`` neurons are missing.
 
     For two or three missing, list the sets (a, b, i, j) or (a, b, i, j, l) that may gain more than ``gap``; for four,
     list the edges themselves whose child has an open pair. The cap of an edge is ``max(|A_ab|, light)``. Gaps are
-    multiplied by ``loosened`` (just below 1) before comparing.
+    multiplied by ``loosened`` (just below 1) before comparing. ``single`` is A in float32: rows without an open pair by
+    its count are passed over, the others are looked at in float64.
     """
     m, s, n = A.shape[0], left - 1.0, 0
     node, rows, strength, touch = np.zeros((4, m)), np.empty(m, np.int64), np.empty(m), np.empty(m)
     pairs, thirds, test = np.empty((m, 2), np.int64), np.empty((len(out), 3), np.int64), np.empty(4)
+    rounded = np.empty((4, m), np.float32)
     for q in range(len(edges)):
         a, b = edges[q, 0], edges[q, 1]
         cap = max(abs(A[a, b]), light) * (1.0 + 1e-12)
@@ -232,7 +276,20 @@ def edge_children(
         flagged = _flag_rows(node, s, theta * loosened, cap * (2.0 - loosened), strength, touch, rows)
         test[0], test[1], test[2], test[3] = s, theta, (TAU / s) ** 2 if left > 2 else 1.0, cap
         scanned = node.copy() if left == 3 else node
+        if flagged == 0:
+            continue
+        widest, strongest = node[0].max(), strength.max()
+        rounded[:] = node
+        w, v, l1, l2 = rounded[0], rounded[1], rounded[2], rounded[3]
         for f in range(flagged):
+            i = rows[f]
+            of_row = (w[i], l1[i], l2[i])
+            rounded[:, i] = 0.0
+            if theta > 0.0:
+                loose = _single_test(node[0, i], node[1, i], test, widest, strongest)
+                if _count_open_single(single[i], w, v, l1, l2, of_row, loose) == 0:
+                    scanned[:, i] = 0.0
+                    continue
             found = open_pairs(A, rows[f : f + 1], False, scanned, test, pairs)
             scanned[:, rows[f]] = 0.0
             if found == 0:

@@ -1,0 +1,71 @@
+"""The choice of a method: what is sure to be quick, else a trial of branch and cut, then enumeration or more of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from threadpoolctl import threadpool_limits
+
+from formulations import SparseProbeProblem
+from formulations.losses import Squared
+from optprobe.engines import branch_and_cut, dual_enumeration, enumeration
+from optprobe.engines.engine import Engine, Task
+from optprobe.engines.solution import Outcome, TreeProof
+
+QUICK_K = {"squared": 4, "logistic": 1}
+"""Up to here enumeration is quicker than any trial."""
+SCREENED = 0.3
+"""A tree is worth a trial where screening at the root leaves at most this share of the neurons."""
+TRIAL = 3.0
+"""Seconds that a tree may grow before enumeration takes over."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found, by which engine, and why it was that one."""
+
+    outcome: Outcome
+    engine: Engine
+    why: str
+
+
+def run_engine(engine: Engine, task: Task) -> Outcome:
+    """Run an engine with the threads of matrix products that suit it."""
+    with threadpool_limits(engine.blas_threads, user_api="blas"):
+        return engine.run(task)
+
+
+def enumerator_of(problem: SparseProbeProblem) -> Engine | None:
+    """The engine that enumerates all sets of this problem, if there is one."""
+    engine = enumeration.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
+    return engine if engine.refuses(problem) is None else None
+
+
+def run(task: Task) -> Choice:
+    """Solve a task by the method that suits its loss, k, ridge and the bound at its root.
+
+    Branch and cut keeps its tree where enumeration does not apply; where it does, it gets a trial of a few seconds if
+    screening at the root shows that the relaxation is tight, and its incumbent and bounds are kept.
+    """
+    problem = task.problem
+    stated = f"{problem.loss.name} loss and k = {problem.k}"
+    engine = enumerator_of(problem)
+    if engine is None:
+        outcome = run_engine(branch_and_cut.ENGINE, task)
+        return Choice(outcome, branch_and_cut.ENGINE, f"for {stated}, dual bounds over all neurons prune one tree")
+    if problem.size <= QUICK_K[problem.loss.name]:
+        return Choice(run_engine(engine, task), engine, f"for {stated}, all sets can be enumerated at once")
+    with threadpool_limits(branch_and_cut.ENGINE.blas_threads, user_api="blas"):
+        tree = branch_and_cut.Search(replace(task, budget=task.budget.part(TRIAL)))
+        share = len(tree.live.columns) / len(problem.candidates)
+        if share <= SCREENED:
+            tree.grow()
+    if tree.closed:
+        why = f"for {stated}, screening left {share:.0%} of the neurons, and a small tree closed the gap"
+        return Choice(tree.outcome(), branch_and_cut.ENGINE, why)
+    outcome = run_engine(engine, replace(task, incumbent=tree.support, objective=tree.upper))
+    why = f"for {stated}, screening left {share:.0%} of the neurons: too many for a tree, so all sets are enumerated"
+    if isinstance(outcome.proof, TreeProof) and tree.outcome().lower > outcome.lower:
+        bounds = tree.outcome()
+        return Choice(replace(bounds, support=outcome.support), engine, why)
+    return Choice(outcome, engine, why)

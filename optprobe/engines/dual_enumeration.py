@@ -66,6 +66,8 @@ SAMPLE = 96
 PREFIXES = 16
 CAPACITY = 1 << 18
 FITS_AT_ONCE = 4096
+CLOSED_AT_MOST = 4096
+"""Sets whose bounds are computed to judge a reference."""
 FIT_COST = 60.0
 """Of an exact fit, in bounds of a single set."""
 
@@ -166,27 +168,32 @@ class Closing:
     """Theorem 1 for listed sets, each at its own x; arrays have a last neuron of zeros, which fills up smaller sets."""
 
     neurons: Floats
-    E: Floats
+    single: NDArray[np.float32]
+    gram: Floats
     r: Floats
     means: Floats
     rows: Floats
+    norm: float
     ridge: float
 
     @classmethod
-    def of(cls, minorant: Minorant, screen: Screen, ridge: float) -> Closing:
-        rows = np.array([minorant.weight, minorant.low + SHRUNK, minorant.high - SHRUNK])
-        root = np.sqrt(minorant.weight)
-        means = minorant.neurons @ minorant.weight
-        gram = minorant.neurons * root
-        gram = gram @ gram.T - np.outer(means, means) / minorant.weight.sum()
-        neurons = np.concatenate([minorant.neurons, np.zeros((1, len(minorant.weight)))])
-        return cls(neurons, np.pad(gram, (0, 1)), np.append(minorant.r, 0.0), np.append(means, 0.0), rows, ridge)
+    def of(cls, minorant: Minorant, ridge: float) -> Closing:
+        weight = minorant.weight
+        rows = np.array([weight, minorant.low + SHRUNK, minorant.high - SHRUNK])
+        means = minorant.neurons @ weight
+        rooted = minorant.neurons * np.sqrt(weight)
+        gram = rooted @ rooted.T
+        norm = float(np.sqrt(np.diagonal(gram).max()))
+        gram -= np.outer(means, means) / weight.sum()
+        neurons = np.concatenate([minorant.neurons, np.zeros((1, len(weight)))])
+        padded = np.pad(gram, (0, 1)), np.append(minorant.r, 0.0), np.append(means, 0.0)
+        return cls(neurons, neurons.astype(np.float32), *padded, rows, norm * (1 + 1e-6), ridge)
 
     def below(self, sets: Ints, missing: float) -> Ints:
         """The sets, by index, whose minorant does not reach ``missing`` (target - base)."""
         out = np.empty(len(sets), dtype=np.int64)
-        constants = self.rows, float(self.rows[0].sum()), SHRUNK, missing, self.ridge, NEWTON_PASSES
-        n = kernels.below_minorant(sets, self.neurons, self.E, self.r, self.means, *constants, out)
+        arrays = self.neurons, self.single, self.gram, self.r, self.means, self.rows, self.rows.astype(np.float32)
+        n = kernels.below_minorant(sets, *arrays, self.norm, SHRUNK, missing, self.ridge, NEWTON_PASSES, out)
         return out[:n]
 
 
@@ -236,7 +243,7 @@ class Sweep:
                 minorant = self._minorant(fit, box, places)
                 if not minorant.centred or minorant.base < self._threshold:
                     continue
-                cost = self._cost(minorant, Screen.of(minorant, self.ridge), stand_for)
+                cost = self._cost(minorant, stand_for, least)
                 found = min(found, cost)
                 if cost < least:
                     best, least = (fit, box), cost
@@ -245,14 +252,21 @@ class Sweep:
                 break
         return best
 
-    def _cost(self, minorant: Minorant, screen: Screen, stand_for: Floats) -> float:
-        """Of the sets that the screen leaves open, in bounds of a single set, estimated from a sample of neurons."""
-        close, total = Closing.of(minorant, screen, self.ridge), 0.0
-        for sets in self._open(minorant, screen, (0, len(minorant.r))):
-            shares = stand_for[sets].prod(axis=1)
-            left = close.below(sets, self._threshold - minorant.base)
-            total += float(shares.sum() + FIT_COST * shares[left].sum())
-        return total
+    def _cost(self, minorant: Minorant, stand_for: Floats, limit: float) -> float:
+        """Of the sets that the screen leaves open, in bounds of a single set, estimated from a sample of neurons.
+
+        Only a lower bound where it exceeds the limit.
+        """
+        opened = list(self._open(minorant, Screen.of(minorant, self.ridge), (0, len(minorant.r))))
+        sets = np.concatenate([np.zeros((0, 3), dtype=np.int64), *opened])
+        shares = stand_for[sets].prod(axis=1)
+        total = float(shares.sum())
+        if total > limit:
+            return total
+        every = 1 + len(sets) // CLOSED_AT_MOST
+        tried = np.ascontiguousarray(sets[::every])
+        left = Closing.of(minorant, self.ridge).below(tried, self._threshold - minorant.base)
+        return total + FIT_COST * every * float(shares[::every][left].sum())
 
     def _minorant(self, fit: Floats, box: float, places: Ints | slice) -> Minorant:
         clipped = np.clip(fit[self.used], -LARGEST_FIT, LARGEST_FIT)
@@ -262,9 +276,9 @@ class Sweep:
         """Sweep; False if the budget ended before the end."""
         minorant = self._minorant(self.fit, self.box, slice(None))
         screen = Screen.of(minorant, self.ridge)
-        close = Closing.of(minorant, screen, self.ridge)
+        close = Closing.of(minorant, self.ridge)
         m = len(self.columns)
-        starts = range(0, m, PREFIXES if self.size == LARGEST_K else m)
+        starts = range(0, m, PREFIXES * (1 if self.size == LARGEST_K else 8))
 
         def left(start: int) -> list[Ints]:
             opened = self._open(minorant, screen, (start, min(start + starts.step, m)))

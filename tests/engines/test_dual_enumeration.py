@@ -28,7 +28,7 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
         fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.fit
         minorant = sweep._minorant(fit, float(rng.choice([0.2, 0.5])), slice(None))
         screen = Screen.of(minorant, problem.ridge)
-        close = Closing.of(minorant, screen, problem.ridge)
+        close = Closing.of(minorant, problem.ridge)
         left = {
             tuple(row[:size])
             for sets in sweep._open(minorant, screen, (0, m))

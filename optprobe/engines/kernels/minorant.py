@@ -1,7 +1,8 @@
 """The loops of the dual enumeration, compiled: bounds of pairs and triples from Gram matrices, then of listed sets.
 
-All numbers are float64; `optprobe.engines.dual_enumeration` holds the theorems. Loops that only count, over slices and
-without a division, become vector instructions; the few blocks with hits are walked again.
+`optprobe.engines.dual_enumeration` holds the theorems. All numbers are float64, except in the first pass of
+`below_minorant`, which counts its rounding. Loops that only count, over slices and without a division, become vector
+instructions; the few blocks with hits are walked again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 OPTIONS: dict[str, Any] = {
@@ -156,7 +158,7 @@ def _sums(
     s1: float, s2: float, s3: float, s0: float,
 ) -> tuple[float, float, float, float, float]:  # fmt: skip
     """``<1, x>, <x, x>, <z1, x>, <z2, x>, <z3, x>`` of x = clip(s1 z1 + s2 z2 + s3 z3 + s0)."""
-    m0 = sq = x1 = x2 = x3 = 0.0
+    m0 = sq = x1 = x2 = x3 = weight[0] - weight[0]  # zeros of the type of the arrays
     for i in range(len(weight)):
         x = s0 + s1 * z1[i] + s2 * z2[i] + s3 * z3[i]
         x = x if x > low[i] else low[i]
@@ -255,9 +257,29 @@ def _ascend(
 
 
 @njit(**OPTIONS)
+def _value(
+    i: int, j: int, k: int, sums: tuple[float, float, float, float, float], r: Floats, means: Floats, total: float,
+    ridge: float, relative: float, norm: float,
+) -> tuple[float, float]:  # fmt: skip
+    """The minorant without its base, less its rounding, and the shift to <1, x> = 0, from the sums of `_sums`.
+
+    The sums err by at most ``relative`` times the product of the norms, in any order of summation: those of z by
+    ``relative norm |x|``, the shift by ``relative |x| / sqrt(total)``, and together a residual by twice the first.
+    """
+    m0, sq = float(sums[0]), float(sums[1])
+    shift = m0 / total
+    error = 2 * relative * norm * np.sqrt(sq)
+    e1 = abs(r[i] - (sums[2] - shift * means[i])) + error
+    e2 = abs(r[j] - (sums[3] - shift * means[j])) + error
+    e3 = abs(r[k] - (sums[4] - shift * means[k])) + error
+    square = sq * (1 + 3 * relative) - m0 * shift
+    return -0.5 * square - (e1 * e1 + e2 * e2 + e3 * e3) * (0.5 / ridge), shift
+
+
+@njit(**OPTIONS)
 def below_minorant(
-    sets: Ints, neurons: Floats, E: Floats, r: Floats, means: Floats, rows: Floats, total: float, slack: float,
-    missing: float, ridge: float, passes: int, below: Ints,
+    sets: Ints, neurons: Floats, single: Singles, E: Floats, r: Floats, means: Floats, rows: Floats,
+    rows_single: Singles, norm: float, slack: float, missing: float, ridge: float, passes: int, below: Ints,
 ) -> int:  # fmt: skip
     """List (by index) the sets whose minorant, at the x of a few Newton steps, does not reach ``missing``.
 
@@ -272,9 +294,15 @@ def below_minorant(
         ``<h, h>`` for the start, ``<z, zc>`` and ``<1, z>``.
     rows : ndarray, shape (3, n_rows)
         Weights w D, and the box of x shrunk by ``slack`` on both sides.
-    total : float
-        ``<1, 1>``.
+    single, rows_single : ndarray
+        ``neurons`` and ``rows`` in float32. The x of the first pass is computed from these: rounded, it is as good an x
+        as any, and its bound counts the rounding of its sums.
+    norm : float
+        The largest ``|z|``.
     """
+    total = rows[0].sum()
+    relative = (rows.shape[1] + 8) * 2.0**-24
+    w, low, high = rows_single[0], rows_single[1], rows_single[2]
     H, g, s, move = np.empty((4, 4)), np.empty(4), np.empty(4), np.empty(4)
     n, zero = 0, len(r) - 1
     for q in range(len(sets)):
@@ -286,6 +314,11 @@ def below_minorant(
             move[:] = s - move
         _gram_start(i, j, k, E, r, ridge, H, s)
         s += move
+        one, two, three, zero_order = np.float32(s[0]), np.float32(s[1]), np.float32(s[2]), np.float32(s[3])
+        sums = _sums(single[i], single[j], single[k], w, low, high, one, two, three, zero_order)
+        bound, shift = _value(i, j, k, sums, r, means, total, ridge, relative, norm)
+        if bound >= missing and abs(shift) < 0.9 * slack:
+            continue
         if not _ascend(i, j, k, neurons, r, means, rows, total, slack, missing, ridge, passes, H, g, s) >= missing:
             below[n] = q
             n += 1

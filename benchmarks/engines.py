@@ -35,7 +35,7 @@ CASES: tuple[tuple[str, str, float, tuple[int, ...]], ...] = (
     ("dual_enumeration", "logistic", 0.1, (1, 2, 3)),
     ("dual_enumeration", "logistic", 0.01, (2, 3)),
     ("branch_and_cut", "logistic", 0.5, (3, 5)),
-    ("branch_and_cut", "squared", 0.5, (3, 5)),
+    ("branch_and_cut", "squared", 0.5, (3,)),
     ("outer_approximation", "logistic", 0.5, (3,)),
     ("branch_and_cut", "hinge", 0.5, (3,)),
 )
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument(
         "--planted", type=int, nargs="*", default=[2048], help="numbers of neurons of planted instances"
     )
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds for one solve (default 120)")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for one solve (default 60)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

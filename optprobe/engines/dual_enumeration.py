@@ -138,10 +138,11 @@ class Minorant:
 
 @dataclass(frozen=True, eq=False)
 class Screen:
-    """Theorem 2 at a centred minorant: ``E = <h, h>``, ``C = <z, h>``, and the shares M, N of the box (``sides``)."""
+    """Theorem 2 at a centred minorant: ``E = <h, h>``, ``C = <z, h>``, D = C', and M, N (``sides``)."""
 
     E: Floats
     C: Floats
+    D: Floats
     sides: Floats
 
     @classmethod
@@ -160,7 +161,8 @@ class Screen:
         N = np.maximum(upwards[1].max(axis=1, initial=0.0), -upwards[0].min(axis=1, initial=0.0))
         root = np.sqrt(weight)
         h *= root
-        return cls(h @ h.T, (Z * root) @ h.T, np.array([M, N]))
+        C = (Z * root) @ h.T
+        return cls(h @ h.T, C, np.ascontiguousarray(C.T), np.array([M, N]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +239,8 @@ class Sweep:
         places = np.unique(np.geomspace(1, m, min(m, SAMPLE)).astype(np.int64)) - 1
         stand_for = np.append(np.diff(np.append(places, m)), 1.0).astype(np.float64)
         best, least, worse = (np.zeros(len(self.task.problem.y)), BOXES[0]), np.inf, 0
+        if self.size == 1:  # few sets, and any reference is valid
+            return best
         for fit in lasso_path(self.task.problem, map(float, STRENGTHS)):
             found = np.inf
             for box in BOXES:
@@ -302,11 +306,10 @@ class Sweep:
             yield np.array([[i, m, m] for i in range(*prefixes)])
             return
         missing = self._threshold - minorant.base if minorant.centred else np.inf
-        D = np.ascontiguousarray(screen.C.T)
         out = np.empty((max(CAPACITY, (PREFIXES + 1) * m), 3), dtype=np.int64)
         j = prefixes[0] + 1
         while j < m and not self.task.budget.over:
-            arguments = (prefixes, j, screen.E, screen.C, D, minorant.r, screen.sides, missing, self.ridge, out)
+            arguments = (prefixes, j, screen.E, screen.C, screen.D, minorant.r, screen.sides, missing, self.ridge, out)
             n, j = (kernels.open_pairs if self.size == 2 else kernels.open_triples)(*arguments)
             self.counts["open"] += n
             yield out[:n].copy()

@@ -62,6 +62,8 @@ LOOSENED = 1 - 1e-9
 """Gaps are multiplied by this before a comparison; rounding is far smaller, and every hit is evaluated exactly."""
 CAPACITY = 1 << 16
 EDGES_A_CALL = 1024
+WORTH_ROUNDING = 64
+"""Edges of a node that pay for its matrix in float32."""
 ANY = 2.0
 """A cap that leaves out only the pairs marked as excluded."""
 
@@ -230,7 +232,7 @@ class Sweep:
         alive = node.w.copy()
         alive[strong] = 0.0
         edges = self._edges(node, alive)
-        single = node.A.astype(np.float32)
+        single = node.A.astype(np.float32) if len(edges) >= WORTH_ROUNDING else np.zeros((0, 0), np.float32)
         for at in range(0, len(edges), EDGES_A_CALL):
             yield partial(self._edge_children, node, single, alive, edges[at : at + EDGES_A_CALL])
 

@@ -55,7 +55,7 @@ SHRUNK = 0.05
 """Of the box, on both sides, for the x of a single set; its shift to <1, x> = 0 must stay below."""
 MANY = 8000
 """Open sets of one prefix that are worth a screen of its own."""
-ROWS, SETS = 64, 128
+ROWS, SETS = 128, 64
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,12 @@ def _holds_zero(minorant: Minorant) -> bool:
 class Screen:
     """A screen's products for its columns; ``eta`` is above the rounding of every bound that it gives.
 
-    ``base`` and ``rho`` are what x_P leaves, ``lin`` is <x_P, h>.
+    ``base`` and ``rho`` are what x_P leaves, ``lin`` is <x_P, h>, D the transpose of C.
     """
 
     E: Floats
     C: Floats
+    D: Floats
     M: Floats
     N: Floats
     base: float
@@ -175,13 +176,14 @@ def _screen(minorant: Minorant, prefix: tuple[int, Floats] | None, J: Ints, lowe
     rho = minorant.r[J] - Z @ (omega * x)
     h, M, N = _directions(minorant, Z, x, fixed, rho)
     weighted = h * omega
-    E, C, lin = weighted @ h.T, (weighted @ Z.T).T, weighted @ x
+    E, D, lin = weighted @ h.T, weighted @ Z.T, weighted @ x
+    C = np.ascontiguousarray(D.T)
     base, residual, kept = minorant.base - 0.5 * float(omega @ (x * x)), 0.0, np.abs(weighted @ fixed.T).max(axis=0)
     if prefix is not None:
         residual = float(minorant.r[prefix[0]] - (omega * fixed[1]) @ x)
         base -= residual * residual / (2 * ridge)
     eta = _rounding(minorant, (E, C, rho, lin), x, kept, lower)
-    return Screen(E, C, M, N, base, rho, lin, eta)
+    return Screen(E, C, D, M, N, base, rho, lin, eta)
 
 
 def _directions(minorant: Minorant, Z: Floats, x: Floats, fixed: Floats, rho: Floats) -> tuple[Floats, Floats, Floats]:
@@ -273,38 +275,39 @@ def _open_sets(minorant: Minorant, screen: Screen | None, size: int, i: int, low
 
 def _open_triples(screen: Screen, i: int, later: Ints, ridge: float, lower: float) -> Iterator[Ints]:
     """Triples i < j < l by one exact coordinate step of l from the coefficients of the pair i, j."""
-    E, C = screen.E, screen.C
+    E, C, D, m = screen.E, screen.C, screen.D, len(screen.rho)
     s1, s2, use, e1, e2, bound = _pair(screen, i, later, ridge)
-    room, gap = 1.0 - use, bound - lower - screen.eta
-    c = np.diagonal(C)
-    curvature = np.diagonal(E) + c * c / ridge
+    gap, c = bound - lower - screen.eta, np.diagonal(C)
+    curvature = 0.5 * (np.diagonal(E) + c * c / ridge + C[i] ** 2 / ridge)
+    guess = 1.0 / (2 * curvature)
+    most = (1.0 - use) * (1 - TINY)
     for at in range(0, len(later) - 1, ROWS):
         rows = slice(at, min(at + ROWS, len(later) - 1))
-        j, third = later[rows], later[at + 1 :]
-        a1, a2, x1, x2 = s1[rows, None], s2[rows, None], e1[rows, None] / ridge, e2[rows, None] / ridge
-        Cj = C[j][:, third]
-        e = C[third, j[0] : j[-1] + 1].T * -a2
-        e += screen.rho[third] - a1 * C[third, i]
-        step = x2 * Cj
-        step -= a2 * E[j][:, third]
-        step += x1 * C[i, third] - a1 * E[i, third]
+        j, third = slice(later[at], later[at] + rows.stop - at), slice(later[at] + 1, m)
+        a2, room = s2[rows, None], most[rows, None]
+        e = np.stack([-s1[rows], np.ones(rows.stop - at)], axis=1) @ np.stack([D[i, third], screen.rho[third]])
+        e -= a2 * D[j, third]
+        step = np.stack([e1[rows] / ridge, -s1[rows]], axis=1) @ np.stack([C[i, third], E[i, third]])
+        step += (e2[rows, None] / ridge) * C[j, third]
+        step -= a2 * E[j, third]
         step += e * (c[third] / ridge)
-        most = room[rows, None] * (1 - TINY)
-        s = np.clip(step / curvature[third], -most / screen.N[third], most / screen.M[third])
-        Cj *= Cj
-        Cj += C[i, third] ** 2
-        Cj *= 0.5 / ridge
-        Cj += 0.5 * curvature[third]
+        s = step * guess[third]
+        np.minimum(s, room / screen.M[third], out=s)
+        np.maximum(s, room / -screen.N[third], out=s)
+        half = C[j, third] ** 2
+        half *= 0.5 / ridge
+        half += curvature[third]
+        half *= s
+        step -= half
+        step *= s
         e *= e
         e *= 0.5 / ridge
-        step -= s * Cj
-        step *= s
         step -= e
         step += gap[rows, None]
         row, place = np.nonzero(~(step >= 0.0))
-        after = third[place] > j[row]
+        after = place >= row
         row, place = row[after], place[after]
-        yield np.stack([np.full(len(row), i), j[row], third[place]], axis=1)
+        yield np.stack([np.full(len(row), i), j.start + row, third.start + place], axis=1)
 
 
 def _open_by_prefix(minorant: Minorant, i: int, sets: Ints, lower: float) -> NDArray[np.bool_]:

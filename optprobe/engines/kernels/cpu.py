@@ -259,10 +259,10 @@ def edge_children(
 ) -> int:  # fmt: skip
     """Search the children of edges (a, b), in which no pair is heavier than the edge and ``left`` neurons are missing.
 
-    For two or three missing, list the sets (a, b, i, j) or (a, b, i, j, l) that may gain more than ``gap``; for four,
-    list the edges themselves whose child has an open pair. The cap of an edge is ``max(|A_ab|, light)``. Gaps are
-    multiplied by ``loosened`` (just below 1) before comparing. ``single`` is A in float32: rows without an open pair by
-    its count are passed over, the others are looked at in float64.
+    For two or three missing, list the sets (a, b, i, j) or (a, b, i, j, l) that may gain more than ``gap``; for
+    four, list the edges themselves whose child has an open pair. The cap of an edge is ``max(|A_ab|, light)``. Gaps
+    are multiplied by ``loosened`` (just below 1) before comparing. ``single`` is A in float32, or empty: rows
+    without an open pair by its count are passed over, the others are looked at in float64.
     """
     m, s, n = A.shape[0], left - 1.0, 0
     node, rows, strength, touch = np.zeros((4, m)), np.empty(m, np.int64), np.empty(m), np.empty(m)
@@ -285,7 +285,7 @@ def edge_children(
             i = rows[f]
             of_row = (w[i], l1[i], l2[i])
             rounded[:, i] = 0.0
-            if theta > 0.0:
+            if theta > 0.0 and len(single) > 0:
                 loose = _single_test(node[0, i], node[1, i], test, widest, strongest)
                 if _count_open_single(single[i], w, v, l1, l2, of_row, loose) == 0:
                     scanned[:, i] = 0.0

@@ -160,7 +160,7 @@ def show(measured: list[Measured]) -> None:
             f"{case.checking:.2f}" if case.accepted else "REJECTED",
             f"{case.proof_bytes / 1024:.0f} KiB",
         )
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 def draw(measured: list[Measured], path: Path) -> None:

@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 SHARED = Path(os.environ.get("OPTPROBE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -44,9 +44,9 @@ def tampered(certificate: Certificate, instance: Known, way: int) -> Certificate
         claim["data"]["X"] = "0" * 64
     elif way == 7:
         arrays["shift"] = arrays["shift"] + 0.01 * (arrays["inv_scale"] > 0)
-    elif way == 8:  # a set of too many
-        result["support"] = sorted({*result["support"], *map(int, instance.problem.candidates)})[: problem["k"] + 1]
-        arrays["coef"] = np.append(arrays["coef"], 0.0)[: len(result["support"])]
+    elif way == 8:  # a column that is not there
+        result["support"] = [*result["support"], instance.problem.n_neurons]
+        arrays["coef"] = np.append(arrays["coef"], 0.0)
     else:  # no optimum at all
         result["lower_bound"] -= 1.0
     return Certificate(claim, arrays)

@@ -1,7 +1,8 @@
 """How the problem is solved: exact engines behind `solve`."""
 
 from optprobe.engines.budget import Budget, Progress
+from optprobe.engines.engine import METHODS
 from optprobe.engines.solution import Solution, Status, SweepProof, TreeProof
-from optprobe.engines.solve import METHODS, solve
+from optprobe.engines.solve import solve
 
 __all__ = ["METHODS", "Budget", "Progress", "Solution", "Status", "SweepProof", "TreeProof", "solve"]

@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from formulations import SparseProbeProblem
 from formulations.losses import Squared
-from optprobe.engines import branch_and_cut, dual_enumeration, enumeration
-from optprobe.engines.engine import Engine, Task
+from optprobe.engines import branch_and_cut
+from optprobe.engines.engine import Engine, Task, engine_named
 from optprobe.engines.solution import Outcome, TreeProof
 
 QUICK_K = {"squared": 4, "logistic": 1}
@@ -37,7 +37,7 @@ def run_engine(engine: Engine, task: Task) -> Outcome:
 
 def enumerator_of(problem: SparseProbeProblem) -> Engine | None:
     """The engine that enumerates all sets of this problem, if there is one."""
-    engine = enumeration.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
+    engine = engine_named("enumeration" if isinstance(problem.loss, Squared) else "dual_enumeration")
     return engine if engine.refuses(problem) is None else None
 
 
@@ -65,7 +65,6 @@ def run(task: Task) -> Choice:
         return Choice(tree.outcome(), branch_and_cut.ENGINE, why)
     outcome = run_engine(engine, replace(task, incumbent=tree.support, objective=tree.upper))
     why = f"for {stated}, screening left {share:.0%} of the neurons: too many for a tree, so all sets are enumerated"
-    if isinstance(outcome.proof, TreeProof) and tree.outcome().lower > outcome.lower:
-        bounds = tree.outcome()
+    if isinstance(outcome.proof, TreeProof) and (bounds := tree.outcome()).lower > outcome.lower:
         return Choice(replace(bounds, support=outcome.support), engine, why)
     return Choice(outcome, engine, why)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,12 @@ def run(task: Task) -> Outcome:
     search = Search(task)
     search.grow()
     return search.outcome()
+
+
+def root_outcome(task: Task, support: tuple[int, ...], objective: float, counts: Mapping[str, int]) -> Outcome:
+    """The bounds of the root alone, for an engine whose own proof the budget did not let it finish."""
+    root = Search(Task(task.problem, support, objective, task.tolerance)).outcome()
+    return Outcome(root.support, root.lower, root.proof, {**root.counts, **counts})
 
 
 class Search:

@@ -49,8 +49,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LARGEST_K = 3
-SLACK = 0.1
-"""The bound proved is the incumbent minus this share of the tolerance."""
 BOXES = (0.5, 0.3)
 STRENGTHS = 0.75 ** np.arange(2, 15)
 """Reference fits: L1 penalties, as shares of the least one at which every coefficient is 0."""
@@ -88,8 +86,7 @@ def run(task: Task) -> Outcome:
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.support, sweep.target, SweepProof(sweep.fit, sweep.box), counts)
-    root = branch_and_cut.Search(Task(task.problem, sweep.support, sweep.upper, task.tolerance)).outcome()
-    return Outcome(root.support, root.lower, root.proof, {**root.counts, **sweep.counts})
+    return branch_and_cut.root_outcome(task, sweep.support, sweep.upper, sweep.counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +211,7 @@ class Sweep:
         problem = task.problem
         self.task, self.size, self.ridge = task, problem.size, problem.ridge
         self.support, self.upper = task.incumbent, task.objective
-        self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem))
+        self.slack = max(branch_and_cut.SLACK * task.tolerance, 4 * rounding_margin(problem))
         order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z[:, problem.candidates]), kind="stable")
         self.columns = problem.candidates[order]
         self.used = problem.w > 0

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from formulations import SparseProbeProblem
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.solution import Outcome
+from optprobe.errors import InputError
+
+METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp")
+"""Modules of this package, each with its ENGINE; imported when asked for, since some compile or load solvers."""
 
 
 def silent(_: Progress) -> None:
@@ -57,3 +62,12 @@ class Engine:
     refuses: Callable[[SparseProbeProblem], str | None]
     run: Callable[[Task], Outcome]
     blas_threads: int | None = 1
+
+
+def engine_named(name: str) -> Engine:
+    """The engine called ``name``; raises `InputError` for a name that is none."""
+    if name not in METHODS:
+        raise InputError(f"the method {name!r} is unknown: use auto, {', '.join(METHODS)}")
+    engine = import_module(f"optprobe.engines.{name}").ENGINE
+    assert isinstance(engine, Engine)
+    return engine

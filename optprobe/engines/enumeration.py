@@ -87,8 +87,7 @@ def run(task: Task) -> Outcome:
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.support, sweep.value, SweepProof(), counts)
-    root = branch_and_cut.Search(Task(task.problem, sweep.support, sweep.value, task.tolerance)).outcome()
-    return Outcome(root.support, root.lower, root.proof, {**root.counts, **sweep.counts})
+    return branch_and_cut.root_outcome(task, sweep.support, sweep.value, sweep.counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,13 +239,9 @@ class Sweep:
         """The pairs or triples of a node whose first open pair begins in one of the rows."""
         if self.task.budget.over:
             return
-        r = node.missing
-        pairs = np.empty((len(rows) * len(node.A), 2), dtype=np.int64)
-        theta, heavy = 2 * (self.q - node.gained) / r * LOOSENED, (cpu.TAU / (r - 1)) ** 2 if r > 2 else 1.0
-        n = cpu.open_pairs(node.A, rows, True, node.arrays, np.array([r - 1.0, theta, heavy, ANY]), pairs)
-        self.counts["pairs"] += n
-        found = pairs[:n]
-        if r == 2:
+        found = self._open_pairs(node, node.arrays, rows)
+        self.counts["pairs"] += len(found)
+        if node.missing == 2:
             self._offer(np.insert(found, 0, np.array(node.prefix)[:, None], axis=1) if node.prefix else found)
             return
 
@@ -278,13 +273,18 @@ class Sweep:
 
     def _edges(self, node: Node, alive: Floats) -> Ints:
         """The heavy or open pairs of a node without its strong neurons."""
-        rows, m, r = np.flatnonzero(alive), len(alive), node.missing
         arrays = np.array([alive, node.u * alive, 0 * alive, 0 * alive])
-        theta, heavy = 2 * (self.q - node.gained) / r * LOOSENED, (cpu.TAU / (r - 1)) ** 2
-        edges = np.empty((len(rows) * m // 2, 2), dtype=np.int64)
-        n = cpu.open_pairs(node.A, rows, True, arrays, np.array([r - 1.0, theta, heavy, ANY]), edges)
-        self.counts["edges"] += n
-        return edges[:n].copy()
+        edges = self._open_pairs(node, arrays, np.flatnonzero(alive)).copy()
+        self.counts["edges"] += len(edges)
+        return edges
+
+    def _open_pairs(self, node: Node, arrays: Floats, rows: Ints) -> Ints:
+        """The pairs i < j, i in ``rows``, that are heavy or open; ``arrays`` are the node's (w, u, l1, l2) or fewer."""
+        r, m = node.missing, len(node.A)
+        pairs = np.empty((int((m - 1 - rows).sum()), 2), dtype=np.int64)
+        theta, heavy = 2 * (self.q - node.gained) / r * LOOSENED, (cpu.TAU / (r - 1)) ** 2 if r > 2 else 1.0
+        n = cpu.open_pairs(node.A, rows, True, arrays, np.array([r - 1.0, theta, heavy, ANY]), pairs)
+        return pairs[:n]
 
     def _edge_children(self, node: Node, single: Singles, alive: Floats, edges: Ints) -> None:
         """All sets of an edge without a heavier pair and without a strong neuron."""
@@ -302,7 +302,7 @@ class Sweep:
         still_open = np.empty_like(edges)
         for a, b in still_open[: children(self.q, still_open)]:
             arrays = np.empty((4, len(alive)))
-            cap = max(abs(float(node.A[a, b])), light) * (1.0 + 1e-12)
+            cap = cpu.edge_cap(node.A, a, b, light)
             gain = cpu.edge_node(node.A, node.u, alive, a, b, cap, arrays)
             self._child(node, (int(a), int(b)), arrays, gain, cap)
 

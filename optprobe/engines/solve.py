@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from importlib import import_module
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,23 +21,13 @@ from formulations.losses import Hinge, Squared
 from optprobe.engines import auto
 from optprobe.engines.auto import Choice
 from optprobe.engines.budget import Budget, Progress, Report
-from optprobe.engines.engine import Engine, Task, silent
+from optprobe.engines.engine import Engine, Task, engine_named, silent
 from optprobe.engines.solution import Solution, Status
 from optprobe.errors import InputError
 from optprobe.heuristics import incumbent
 
-METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp")
 SEPARABLE = 1e-9
 """The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
-
-
-def engine_named(name: str) -> Engine:
-    """The engine called ``name``; raises `InputError` for a name that is none."""
-    if name not in METHODS:
-        raise InputError(f"the method {name!r} is unknown: use auto, {', '.join(METHODS)}")
-    engine = import_module(f"optprobe.engines.{name}").ENGINE
-    assert isinstance(engine, Engine)
-    return engine
 
 
 def solve(

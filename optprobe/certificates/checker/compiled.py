@@ -226,6 +226,12 @@ def _flagged(relative: Floats, s: float, theta: float, cap: float, rows: Ints) -
 
 
 @njit(**OPTIONS)
+def edge_cap(R: Floats, a: int, b: int, left: int) -> float:
+    """The cap below an edge, with ``left`` columns missing there."""
+    return float(max(abs(R[a, b]), np.sqrt(HEAVY) / (left + 1.0)) * ROUNDED_UP)
+
+
+@njit(**OPTIONS)
 def edge_children(
     A: Floats, R: Floats, L: Floats, t: int, d: Floats, c: Floats, alive: Floats, edges: Ints, left: int, gap: float,
     eta: float, slack: float, out: Ints,
@@ -235,10 +241,9 @@ def edge_children(
     d2, c2, on, rows = np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.int64)
     pairs, found = np.empty((m, 2), np.int64), np.empty((len(out), 3), np.int64)
     relative = np.empty((3, m))
-    light = np.sqrt(HEAVY) / (left + 1.0)
     for q in range(len(edges)):
         a, b = edges[q, 0], edges[q, 1]
-        cap = max(abs(R[a, b]), light) * ROUNDED_UP
+        cap = edge_cap(R, a, b, left)
         d2[:] = d
         c2[:] = c
         missing = gap - project(A, a, L, t, d2, c2)
@@ -368,10 +373,9 @@ class Replay:
         found = _listed(min(left, 3) + 2 if left < 4 else 2, lambda out: edge_children(self.A, *fixed, out))
         if left < 4:
             return _joined(node, found)
-        light = np.sqrt(HEAVY) / (left + 1.0)
         children = []
         for a, b in found:
-            cap = max(abs(float(node.R[a, b])), light) * ROUNDED_UP
+            cap = edge_cap(node.R, a, b, left)
             children.append(self._all(node.child(self.A, (int(a), int(b)), alive, cap)))
         return np.concatenate([np.zeros((0, self.root.missing), dtype=np.int64), *children])
 

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from .bounds import gamma, intercept_bound
 from .problem import Problem, U
-from .sets import check_sets
+from .sets import check_open_sets
 from .verdict import Rejected
 
 Floats = NDArray[np.float64]
@@ -97,13 +97,8 @@ def check_dual_sweep(problem: Problem, arrays: dict[str, NDArray[Any]], lower: f
         parts = [sets[at : at + SETS] for at in range(0, len(sets), SETS)]
         return np.concatenate([sets[:0], *(part[_below(minorant, part, lower)] for part in parts)])
 
-    count = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for sets in pool.map(left, range(m - size + 1)):
-            count += len(sets)
-            for at in range(0, len(sets), SETS):
-                check_sets(problem, columns[sets[at : at + SETS]], lower)
-    return f"{math.comb(m, size)} sets, {count} of them by dual vectors of their own"
+        return check_open_sets(problem, columns, pool.map(left, range(m - size + 1)), lower)
 
 
 def _minorant(problem: Problem, columns: Ints, reference: Floats, box: float) -> Minorant:
@@ -178,7 +173,7 @@ def _screen(minorant: Minorant, prefix: tuple[int, Floats] | None, J: Ints, lowe
     weighted = h * omega
     E, D, lin = weighted @ h.T, weighted @ Z.T, weighted @ x
     C = np.ascontiguousarray(D.T)
-    base, residual, kept = minorant.base - 0.5 * float(omega @ (x * x)), 0.0, np.abs(weighted @ fixed.T).max(axis=0)
+    base, kept = minorant.base - 0.5 * float(omega @ (x * x)), np.abs(weighted @ fixed.T).max(axis=0)
     if prefix is not None:
         residual = float(minorant.r[prefix[0]] - (omega * fixed[1]) @ x)
         base -= residual * residual / (2 * ridge)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import gamma
-from .problem import BLOCK, Problem, U
-from .sets import check_sets
+from .problem import Problem, U
+from .sets import check_open_sets
 from .verdict import Rejected, Unusable
 
 Floats = NDArray[np.float64]
@@ -58,17 +58,13 @@ def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     Q = v0 * (1 - gamma(n + 16)) - 2 * max(lower, 0.0) - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
     if eps * k > 0.01 * problem.ridge:
         raise Rejected(f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}")
-    least, found = 0.98 * problem.ridge / (1 + problem.ridge), 0
+    least = 0.98 * problem.ridge / (1 + problem.ridge)
     if k > 4 or (fast and k > 1):
         open_sets = _compiled(A, u, Q, k, least)
     else:
         root = _Conditional(A, np.ones(len(A)), u, Q, least)
         open_sets = {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
-    for sets in open_sets:
-        found += len(sets)
-        for start in range(0, len(sets), BLOCK):
-            check_sets(problem, columns[sets[start : start + BLOCK]], lower)
-    return f"{math.comb(len(columns), k)} sets, {found} of them by dual vectors of their own"
+    return check_open_sets(problem, columns, open_sets, lower)
 
 
 def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float) -> Iterator[NDArray[np.int64]]:

@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from optprobe.engines.kernels.options import OPTIONS
+
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -26,12 +28,6 @@ TAU = 0.95
 """Heavy: (r - 1) |rho| > TAU."""
 EXCLUDED = 3.0
 """Stands for a pair of neurons that no set of the node may contain; caps are below it."""
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nsz", "contract", "reassoc", "arcp"},
-}
 
 
 @njit(**OPTIONS)
@@ -143,6 +139,16 @@ def third_neurons(A: Floats, pairs: Ints, node: Floats, gap: float, cap: float, 
 
 
 @njit(**OPTIONS)
+def _is_flagged(
+    w: float, a: float, touch: float, s: float, theta: float, slope: float, sigma: float, strong: float
+) -> bool:
+    """Whether theorem 3 flags a neuron with S = sigma and U = strong; ``slope`` is s cap sqrt(1 + S^2)."""
+    t = slope * w + s * touch * sigma
+    over = a * a + strong * strong + 2 * t * a * strong > theta * (1.0 - t * t)
+    return (w > 0.0) & (over | (t >= 1.0) | (touch > sigma) | (a > strong))
+
+
+@njit(**OPTIONS)
 def _count_flags(
     w: Floats, a: Floats, touch: Floats, s: float, theta: float, cap: float, sigma: float, strong: float
 ) -> int:
@@ -150,9 +156,7 @@ def _count_flags(
     slope = s * cap * np.sqrt(1.0 + sigma * sigma)
     n = 0
     for k in range(len(w)):
-        t = slope * w[k] + s * touch[k] * sigma
-        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > theta * (1.0 - t * t)
-        n += int((w[k] > 0.0) & (over | (t >= 1.0) | (touch[k] > sigma) | (a[k] > strong)))
+        n += int(_is_flagged(w[k], a[k], touch[k], s, theta, slope, sigma, strong))
     return n
 
 
@@ -181,9 +185,7 @@ def _flag_rows(node: Floats, s: float, theta: float, cap: float, a: Floats, touc
     slope = s * cap * np.sqrt(1.0 + sigma * sigma)
     n = 0
     for k in range(m):
-        t = slope * w[k] + s * touch[k] * sigma
-        over = a[k] * a[k] + strong * strong + 2 * t * a[k] * strong > theta * (1.0 - t * t)
-        if w[k] > 0.0 and (over or t >= 1.0 or touch[k] > sigma or a[k] > strong):
+        if _is_flagged(w[k], a[k], touch[k], s, theta, slope, sigma, strong):
             rows[n] = k
             n += 1
     return n
@@ -229,6 +231,12 @@ def _single_test(
 
 
 @njit(**OPTIONS)
+def edge_cap(A: Floats, a: int, b: int, light: float) -> float:
+    """The entry of A that no pair below an edge may exceed; A_ij and A_ji may differ in their last bits."""
+    return float(max(abs(A[a, b]), light) * (1.0 + 1e-12))
+
+
+@njit(**OPTIONS)
 def edge_node(A: Floats, u: Floats, alive: Floats, a: int, b: int, cap: float, node: Floats) -> float:
     """Project an edge out of the neurons that are alive and have no entry above the cap with it: fill (w, u, l1, l2).
 
@@ -260,7 +268,7 @@ def edge_children(
     """Search the children of edges (a, b), in which no pair is heavier than the edge and ``left`` neurons are missing.
 
     For two or three missing, list the sets (a, b, i, j) or (a, b, i, j, l) that may gain more than ``gap``; for
-    four, list the edges themselves whose child has an open pair. The cap of an edge is ``max(|A_ab|, light)``. Gaps
+    four, list the edges themselves whose child has an open pair. The cap of an edge is `edge_cap`. Gaps
     are multiplied by ``loosened`` (just below 1) before comparing. ``single`` is A in float32, or empty: rows
     without an open pair by its count are passed over, the others are looked at in float64.
     """
@@ -270,14 +278,14 @@ def edge_children(
     rounded = np.empty((4, m), np.float32)
     for q in range(len(edges)):
         a, b = edges[q, 0], edges[q, 1]
-        cap = max(abs(A[a, b]), light) * (1.0 + 1e-12)
+        cap = edge_cap(A, a, b, light)
         missing = (gap - edge_node(A, u, alive, a, b, cap, node)) * loosened
         theta = 2.0 * missing / left
         flagged = _flag_rows(node, s, theta * loosened, cap * (2.0 - loosened), strength, touch, rows)
         test[0], test[1], test[2], test[3] = s, theta, (TAU / s) ** 2 if left > 2 else 1.0, cap
-        scanned = node.copy() if left == 3 else node
         if flagged == 0:
             continue
+        scanned = node.copy() if left == 3 else node
         widest, strongest = node[0].max(), strength.max()
         rounded[:] = node
         w, v, l1, l2 = rounded[0], rounded[1], rounded[2], rounded[3]
@@ -291,17 +299,16 @@ def edge_children(
                     scanned[:, i] = 0.0
                     continue
             found = open_pairs(A, rows[f : f + 1], False, scanned, test, pairs)
-            scanned[:, rows[f]] = 0.0
+            scanned[:, i] = 0.0
             if found == 0:
                 continue
-            out_of_pair = pairs[:found]
             if left == 4:
                 if n < len(out):
                     out[n, 0] = a
                     out[n, 1] = b
                 n += 1
                 break
-            width = 2
+            out_of_pair, width = pairs[:found], 2
             if left == 3:
                 found = third_neurons(A, pairs[:found], node, missing, cap, thirds)
                 n += max(0, found - len(thirds))

@@ -7,45 +7,34 @@ instructions; the few blocks with hits are walked again.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from optprobe.engines.kernels.options import OPTIONS
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nsz", "contract", "reassoc", "arcp"},
-}
-
 
 @njit(**OPTIONS)
 def _pair(
-    a: float, d: float, e: float, ri: float, rj: float, m: tuple[float, float, float, float], ridge: float
-) -> tuple[float, float, float]:
-    """Coefficients of a pair, scaled so that they take at most the whole box, and the share of the box they take."""
-    a, d = a + ridge, d + ridge
-    n1, n2, det = d * ri - e * rj, a * rj - e * ri, a * d - e * e
-    use = max(n1 * m[0], -n1 * m[1]) + max(n2 * m[2], -n2 * m[3])
+    i: int, j: int, E: Floats, C: Floats, r: Floats, sides: Floats, ridge: float
+) -> tuple[float, float, float, float, float, float]:
+    """The screen of theorem 2 for two neurons: s of both, their share of the box, residuals, bound without its base.
+
+    s solves their 2 x 2 system and is scaled so that they take at most the whole box.
+    """
+    a, d, e = E[i, i] + ridge, E[j, j] + ridge, E[i, j]
+    n1, n2, det = d * r[i] - e * r[j], a * r[j] - e * r[i], a * d - e * e
+    use = max(n1 * sides[0, i], -n1 * sides[1, i]) + max(n2 * sides[0, j], -n2 * sides[1, j])
     scale = 1.0 / max(det, use)
-    return n1 * scale, n2 * scale, use * scale
-
-
-@njit(**OPTIONS)
-def _pair_bound(
-    s: tuple[float, float], e: tuple[float, float, float], r: tuple[float, float], c: tuple[float, ...], ridge: float
-) -> tuple[float, float, float]:
-    """The screen of theorem 2 without its base for two neurons, and the two residuals."""
-    e1 = r[0] - c[0] * s[0] - c[1] * s[1]
-    e2 = r[1] - c[2] * s[0] - c[3] * s[1]
-    square = s[0] * s[0] * e[0] + 2.0 * s[0] * s[1] * e[1] + s[1] * s[1] * e[2]
-    return -0.5 * square - (e1 * e1 + e2 * e2) * (0.5 / ridge), e1, e2
+    s1, s2 = n1 * scale, n2 * scale
+    e1 = r[i] - C[i, i] * s1 - C[i, j] * s2
+    e2 = r[j] - C[j, i] * s1 - C[j, j] * s2
+    square = s1 * s1 * E[i, i] + 2.0 * s1 * s2 * e + s2 * s2 * E[j, j]
+    return s1, s2, use * scale, e1, e2, -0.5 * square - (e1 * e1 + e2 * e2) * (0.5 / ridge)
 
 
 @njit(**OPTIONS)
@@ -54,17 +43,12 @@ def open_pairs(
     ridge: float, out: Ints,
 ) -> tuple[int, int]:  # fmt: skip
     """List the pairs i < j whose screen does not reach ``missing``, filled up with m; see `open_triples`."""
-    M, N = sides[0], sides[1]
     m, n = len(r), 0
     for j in range(first, m):
         if n + m > len(out):
             return n, j
         for i in range(prefixes[0], min(j, prefixes[1])):
-            s1, s2, _ = _pair(E[i, i], E[j, j], E[i, j], r[i], r[j], (M[i], N[i], M[j], N[j]), ridge)
-            bound, _, _ = _pair_bound(
-                (s1, s2), (E[i, i], E[i, j], E[j, j]), (r[i], r[j]), (C[i, i], C[i, j], C[j, i], C[j, j]), ridge
-            )
-            if not bound >= missing:
+            if not _pair(i, j, E, C, r, sides, ridge)[5] >= missing:
                 out[n, 0] = i
                 out[n, 1] = j
                 out[n, 2] = m
@@ -118,7 +102,6 @@ def open_triples(
 
     Returns the number listed and the j to go on with: m when done, less where the list is full.
     """
-    M, N = sides[0], sides[1]
     m, ir, n = len(r), 1.0 / ridge, 0
     c, curvature, slack = np.empty(m), np.empty(m), np.empty(m)
     inverse, up, down = np.empty(m), np.empty(m), np.empty(m)
@@ -126,17 +109,14 @@ def open_triples(
         c[k] = C[k, k]
         curvature[k] = E[k, k] + c[k] * c[k] * ir
         inverse[k] = 1.0 / max(curvature[k], 1e-300)
-        up[k] = 1.0 / max(M[k], 1e-9)
-        down[k] = 1.0 / max(N[k], 1e-9)
+        up[k] = 1.0 / max(sides[0, k], 1e-9)
+        down[k] = 1.0 / max(sides[1, k], 1e-9)
     for j in range(first, m - 1):
         if n + (prefixes[1] - prefixes[0]) * m > len(out):
             return n, j
         f = slice(j + 1, m)
         for i in range(prefixes[0], min(j, prefixes[1])):
-            s1, s2, use = _pair(E[i, i], E[j, j], E[i, j], r[i], r[j], (M[i], N[i], M[j], N[j]), ridge)
-            bound, e1, e2 = _pair_bound(
-                (s1, s2), (E[i, i], E[i, j], E[j, j]), (r[i], r[j]), (C[i, i], C[i, j], C[j, i], C[j, j]), ridge
-            )
+            s1, s2, use, e1, e2, bound = _pair(i, j, E, C, r, sides, ridge)
             _third(
                 s1, s2, e1, e2, bound - missing, 1.0 - use, ir, E[i][f], E[j][f], C[i][f], C[j][f], D[i][f], D[j][f],
                 r[f], c[f], curvature[f], inverse[f], up[f], down[f], slack[f],
@@ -226,37 +206,6 @@ def _gram_start(i: int, j: int, k: int, E: Floats, r: Floats, ridge: float, H: F
 
 
 @njit(**OPTIONS)
-def _ascend(
-    i: int, j: int, k: int, neurons: Floats, r: Floats, means: Floats, rows: Floats, total: float, slack: float,
-    missing: float, ridge: float, passes: int, H: Floats, g: Floats, s: Floats,
-) -> float:  # fmt: skip
-    """Raise the minorant of one set from s (three coefficients and a shift) by Newton steps; returns its best value."""
-    z1, z2, z3 = neurons[i], neurons[j], neurons[k]
-    weight, low, high = rows[0], rows[1], rows[2]
-    best = -np.inf
-    for step in range(passes):
-        m0, sq, x1, x2, x3 = _sums(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
-        shift = m0 / total
-        e1 = r[i] - (x1 - shift * means[i])
-        e2 = r[j] - (x2 - shift * means[j])
-        e3 = r[k] - (x3 - shift * means[k])
-        bound = -0.5 * (sq - m0 * shift) - (e1 * e1 + e2 * e2 + e3 * e3) * (0.5 / ridge)
-        if abs(shift) < slack and bound > best:
-            best = bound
-        if best >= missing or step == passes - 1:
-            break
-        h = _curvatures(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
-        g[0], g[1], g[2], g[3] = x1 + ridge * s[0] - r[i], x2 + ridge * s[1] - r[j], x3 + ridge * s[2] - r[k], m0
-        H[0, 0], H[1, 1], H[2, 2], H[3, 3] = h[4] + ridge, h[7] + ridge, h[9] + ridge, h[0] + 1e-12
-        H[1, 0], H[2, 0], H[2, 1] = h[5], h[6], h[8]
-        H[3, 0], H[3, 1], H[3, 2] = h[1], h[2], h[3]
-        _solve(H, g)
-        for a in range(4):
-            s[a] -= g[a]
-    return best
-
-
-@njit(**OPTIONS)
 def _value(
     i: int, j: int, k: int, sums: tuple[float, float, float, float, float], r: Floats, means: Floats, total: float,
     ridge: float, relative: float, norm: float,
@@ -265,6 +214,7 @@ def _value(
 
     The sums err by at most ``relative`` times the product of the norms, in any order of summation: those of z by
     ``relative norm |x|``, the shift by ``relative |x| / sqrt(total)``, and together a residual by twice the first.
+    With ``relative`` 0 nothing is counted.
     """
     m0, sq = float(sums[0]), float(sums[1])
     shift = m0 / total
@@ -274,6 +224,34 @@ def _value(
     e3 = abs(r[k] - (sums[4] - shift * means[k])) + error
     square = sq * (1 + 3 * relative) - m0 * shift
     return -0.5 * square - (e1 * e1 + e2 * e2 + e3 * e3) * (0.5 / ridge), shift
+
+
+@njit(**OPTIONS)
+def _ascend(
+    i: int, j: int, k: int, neurons: Floats, r: Floats, means: Floats, rows: Floats, total: float, slack: float,
+    missing: float, ridge: float, passes: int, H: Floats, g: Floats, s: Floats,
+) -> float:  # fmt: skip
+    """Raise the minorant of one set from s (three coefficients and a shift) by Newton steps; returns its best value."""
+    z1, z2, z3 = neurons[i], neurons[j], neurons[k]
+    weight, low, high = rows[0], rows[1], rows[2]
+    best = -np.inf
+    for step in range(passes):
+        sums = _sums(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
+        bound, shift = _value(i, j, k, sums, r, means, total, ridge, 0.0, 0.0)
+        if abs(shift) < slack and bound > best:
+            best = bound
+        if best >= missing or step == passes - 1:
+            break
+        m0, _, x1, x2, x3 = sums
+        h = _curvatures(z1, z2, z3, weight, low, high, s[0], s[1], s[2], s[3])
+        g[0], g[1], g[2], g[3] = x1 + ridge * s[0] - r[i], x2 + ridge * s[1] - r[j], x3 + ridge * s[2] - r[k], m0
+        H[0, 0], H[1, 1], H[2, 2], H[3, 3] = h[4] + ridge, h[7] + ridge, h[9] + ridge, h[0] + 1e-12
+        H[1, 0], H[2, 0], H[2, 1] = h[5], h[6], h[8]
+        H[3, 0], H[3, 1], H[3, 2] = h[1], h[2], h[3]
+        _solve(H, g)
+        for a in range(4):
+            s[a] -= g[a]
+    return best
 
 
 @njit(**OPTIONS)

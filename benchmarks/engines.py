@@ -34,6 +34,8 @@ CASES: tuple[tuple[str, str, float, tuple[int, ...]], ...] = (
     ("enumeration", "squared", 0.01, (2, 3, 4, 5)),
     ("dual_enumeration", "logistic", 0.1, (1, 2, 3)),
     ("dual_enumeration", "logistic", 0.01, (2, 3)),
+    ("dual_enumeration", "hinge", 0.1, (1, 2)),
+    ("dual_enumeration", "hinge", 0.01, (2,)),
     ("branch_and_cut", "logistic", 0.5, (3, 5)),
     ("branch_and_cut", "squared", 0.5, (3,)),
     ("outer_approximation", "logistic", 0.5, (3,)),

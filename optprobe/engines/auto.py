@@ -12,7 +12,7 @@ from optprobe.engines import branch_and_cut
 from optprobe.engines.engine import Engine, Task, engine_named
 from optprobe.engines.solution import Outcome, TreeProof
 
-QUICK_K = {"squared": 4, "logistic": 1}
+QUICK_K = {"squared": 4, "logistic": 1, "hinge": 2}
 """Up to here enumeration is quicker than any trial."""
 SCREENED = 0.3
 """A tree is worth a trial where screening at the root leaves at most this share of the neurons."""

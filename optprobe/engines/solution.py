@@ -56,7 +56,7 @@ class SweepProof:
     """An enumeration of all supports; whoever checks it sweeps again.
 
     For the squared loss the claim alone is the proof. For the logistic loss the checker needs one fit that all bounds
-    start from: ``reference``, shape (n_rows,), predictions, and the fraction ``box``; see `dual_enumeration`.
+    start from: ``reference``, shape (n_rows,), predictions, and the fraction ``box``; see `minorant_sweep`.
     """
 
     reference: Floats | None = None

@@ -163,14 +163,17 @@ def test_rejects_a_false_sweep(instance: Known, tmp_path: Path) -> None:
         assert "below" in verdict.reason
 
 
-def test_a_sweep_without_a_reference_proves_squared_loss_only(
+def test_a_sweep_without_a_reference_proves_no_logistic_loss(
     instance: Known, certificate: Certificate, tmp_path: Path
 ) -> None:
+    """Squared loss, and hinge loss of at most two neurons: there the claim alone is the proof."""
+
     def claim_a_sweep(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         claim["proof"] = "sweep"
 
     verdict = verify(altered(certificate, claim_a_sweep).save(tmp_path / "a.cert"), instance.X, instance.y)
-    assert verdict.accepted == (certificate.claim["problem"]["loss"] == "squared")
+    stated = certificate.claim["problem"]
+    assert verdict.accepted == (stated["loss"] == "squared" or (stated["loss"] == "hinge" and stated["k"] <= 2))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -191,7 +194,28 @@ def test_rejects_a_false_dual_sweep(instance: Known, k: int, tmp_path: Path) -> 
     def other_loss(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         claim["problem"]["loss"] = "hinge"
 
-    for change, says in ((raise_both, "below"), (shorter, "reference"), (wide, "box"), (other_loss, "hinge|reaches")):
+    for change, says in ((raise_both, "below"), (shorter, "reference"), (wide, "box"), (other_loss, "hinge|reach")):
+        verdict = verify(altered(certificate, change).save(tmp_path / "b.cert"), instance.X, instance.y)
+        assert not verdict.accepted
+        assert any(part in verdict.reason for part in says.split("|")), verdict.reason
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_rejects_a_false_hinge_sweep(instance: Known, k: int, tmp_path: Path) -> None:
+    certificate = solve(instance.problem.restated(loss="hinge", k=k), "dual_enumeration").certificate()
+    assert verify(certificate.save(tmp_path / "a.cert"), instance.X, instance.y).accepted
+
+    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["result"]["lower_bound"] += 3e-7
+        claim["result"]["upper_bound"] += 3e-7
+
+    def larger_k(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["problem"]["k"] = 3
+
+    def other_loss(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["problem"]["loss"] = "logistic"
+
+    for change, says in ((raise_both, "below"), (larger_k, "k <= 2"), (other_loss, "reach|reference")):
         verdict = verify(altered(certificate, change).save(tmp_path / "b.cert"), instance.X, instance.y)
         assert not verdict.accepted
         assert any(part in verdict.reason for part in says.split("|")), verdict.reason

@@ -1,4 +1,4 @@
-"""The minorant and its screens never exceed F, for solver and checker alike."""
+"""No bound of a dual sweep exceeds F, for solver and checker alike."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from adversarial import KINDS, known
 
-from optprobe.certificates.checker import dual_sweep
+from optprobe.certificates.checker import dual_sweep, hinge_sweep
 from optprobe.certificates.checker.problem import Problem
-from optprobe.engines.dual_enumeration import Closing, Minorant, Screen, Sweep
+from optprobe.certificates.checker.sets import check_sets
+from optprobe.certificates.checker.verdict import Rejected
 from optprobe.engines.engine import Task
+from optprobe.engines.hinge_sweep import HingeSweep
 from optprobe.engines.kernels import minorant as kernels
+from optprobe.engines.minorant_sweep import Closing, Minorant, MinorantSweep, Screen
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -20,19 +23,19 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
     instance = known(kind, seed, "logistic", largest_k=3)
     problem, rng = instance.problem, np.random.default_rng(seed)
     task = Task(problem, tuple(map(int, instance.supports[0])), float(instance.objectives[0]), 1e-6)
-    sweep = Sweep(task)
+    sweep = MinorantSweep(task)
     place = {int(column): at for at, column in enumerate(sweep.columns)}
     m, size = len(sweep.columns), problem.size
     for target in np.quantile(instance.objectives, [0.1, 0.5, 0.9]):
         sweep.upper = float(target) + sweep.slack
-        fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.fit
+        fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.reference
         minorant = sweep._minorant(fit, float(rng.choice([0.2, 0.5])), slice(None))
         screen = Screen.of(minorant, problem.ridge)
         close = Closing.of(minorant, problem.ridge)
         left = {
             tuple(row[:size])
             for sets in sweep._open(minorant, screen, (0, m))
-            for row in sets[close.below(sets, sweep._threshold - minorant.base)].tolist()
+            for row in sets[close.below(sets, sweep.threshold - minorant.base)].tolist()
         }
         for support, objective in zip(instance.supports, instance.objectives):
             if objective < sweep.target:
@@ -104,3 +107,39 @@ def test_a_full_list_goes_on_where_it_stopped() -> None:
             found.append(rows)
         assert len(found[0]) > 100
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int) -> None:
+    """Solver and checker leave every set below the target open, whatever the target, and close most of the others."""
+    instance = known(kind, seed, "hinge", largest_k=2)
+    stated = instance.problem
+    task = Task(stated, tuple(map(int, instance.supports[0])), float(instance.objectives[0]), 1e-6)
+    sweep = HingeSweep(task)
+    allowed = np.isin(np.arange(stated.n_neurons), stated.candidates)
+    problem = Problem(stated.Z, stated.y, stated.w, allowed, "hinge", stated.ridge, stated.size)
+    rows = hinge_sweep.Rows.of(problem)
+    for target in np.quantile(instance.objectives, [0.0, 0.1, 0.5, 0.9]) + 1e-4:
+        sweep.upper = float(target) + sweep.slack / 2
+        below = {tuple(map(int, s)) for s, f in zip(instance.supports, instance.objectives) if f < target - 1e-9}
+        solver = [sweep.columns[part] for part in sweep._open(0)]
+        checker = [rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]
+        for left in (solver, checker):
+            found = {tuple(sorted(row)) for part in left for row in part.tolist()}
+            assert below <= found
+            assert len(found - below) <= 0.5 * (len(instance.supports) - len(below)) + 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_checkers_proximal_steps_reach_the_dual_of_the_hinge_loss(kind: str) -> None:
+    """`check_sets` accepts F of every set, less a millionth, and rejects anything above it."""
+    for seed in range(3):
+        instance = known(kind, seed, "hinge")
+        stated = instance.problem
+        allowed = np.isin(np.arange(stated.n_neurons), stated.candidates)
+        problem = Problem(stated.Z, stated.y, stated.w, allowed, "hinge", stated.ridge, stated.size)
+        for support, objective in zip(instance.supports[:20], instance.objectives):
+            check_sets(problem, support[None, :], float(objective) - 1e-7)
+            with pytest.raises(Rejected, match="below"):
+                check_sets(problem, support[None, :], float(objective) + 1e-8)

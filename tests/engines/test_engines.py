@@ -14,8 +14,9 @@ from optprobe.certificates import verify
 from optprobe.engines import METHODS, Status, solve
 
 LOSSES = ("squared", "logistic", "hinge")
-ENUMERATIONS = {"enumeration": "squared", "dual_enumeration": "logistic"}
-PAIRS = [*ENUMERATIONS.items(), *((m, loss) for m in METHODS if m not in ENUMERATIONS for loss in LOSSES)]
+OF_ONE_LOSS = [("enumeration", "squared"), ("dual_enumeration", "logistic"), ("dual_enumeration", "hinge")]
+ENUMERATIONS = {method for method, _ in OF_ONE_LOSS}
+PAIRS = [*OF_ONE_LOSS, *((m, loss) for m in METHODS if m not in ENUMERATIONS for loss in LOSSES)]
 SEEDS = {
     "enumeration": range(12),
     "dual_enumeration": range(12),
@@ -28,8 +29,7 @@ SEEDS = {
 @pytest.mark.parametrize(("method", "loss"), PAIRS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_brute_force(method: str, loss: str, kind: str, tmp_path: Path) -> None:
-    largest_k = 3 if method == "dual_enumeration" else 4
-    for instance in instances(loss, SEEDS[method], (kind,), largest_k):
+    for instance in instances(loss, SEEDS[method], (kind,), conformance.largest_k(method, loss)):
         conformance.check_optimum(method, instance, tmp_path)
 
 
@@ -37,13 +37,13 @@ def test_equals_brute_force(method: str, loss: str, kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("check", list(conformance.checks()), ids=lambda check: check.__name__)
 def test_conformance(method: str, loss: str, check: conformance.Check, tmp_path: Path) -> None:
     for kind in ("plain", "duplicates", "weighted"):
-        check(method, known(kind, 100, loss, largest_k=3), tmp_path)
+        check(method, known(kind, 100, loss, min(3, conformance.largest_k(method, loss))), tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "loss"), PAIRS)
 def test_equals_brute_force_on_many(method: str, loss: str, tmp_path: Path) -> None:
-    largest_k = 3 if method == "dual_enumeration" else 4
+    largest_k = conformance.largest_k(method, loss)
     for instance in instances(loss, range(1000, 1000 + 10 * len(SEEDS[method])), KINDS, largest_k):
         conformance.check_optimum(method, instance, tmp_path)
 
@@ -68,7 +68,8 @@ def test_separable_regime_is_detected() -> None:
     [
         ("enumeration", "logistic", 2, "squared loss"),
         ("enumeration", "squared", 7, "k <= 6"),
-        ("dual_enumeration", "hinge", 2, "logistic loss"),
+        ("dual_enumeration", "squared", 2, "logistic and hinge loss"),
+        ("dual_enumeration", "hinge", 3, "k <= 2"),
         ("dual_enumeration", "logistic", 4, "k <= 3"),
         ("milp", "squared", 2, "at most 64"),
     ],

@@ -62,6 +62,20 @@ def intercept_bound(problem: Problem) -> float:
 
 def duals_of(problem: Problem, a: Floats) -> Duals:
     """Make the rows of ``a`` (m, n_rows) feasible, then bound value and discounts from the safe side."""
+    a, value = _feasible(problem, a)
+    return Duals(value, _discount(problem, a, (problem.w * a) @ problem.Z))
+
+
+def own_bounds(problem: Problem, sets: NDArray[np.int64], a: Floats) -> Floats:
+    """Lower bounds of F of the rows of ``sets`` (m, k), each by its own row of ``a`` (m, n_rows), made feasible."""
+    a, value = _feasible(problem, a)
+    v = (problem.Z.T[sets] @ (problem.w * a)[:, :, None])[:, :, 0]
+    taken = _discount(problem, a, v).sum(axis=1) * (1 + gamma(problem.size + 4))
+    return np.asarray(value - taken - 4 * U * (np.abs(value) + taken))
+
+
+def _feasible(problem: Problem, a: Floats) -> tuple[Floats, Floats]:
+    """The rows of ``a`` in the domain of the conjugate and balanced; their g - |e| B, rounded down."""
     y, w, n = problem.y, problem.w, len(problem.y)
     if problem.loss == "squared":
         a = a - (a @ w)[:, None] / w.sum()
@@ -78,11 +92,15 @@ def duals_of(problem: Problem, a: Floats) -> Duals:
         value = (_entropy(t) if problem.loss == "logistic" else t) @ w
         error = gamma(n + 32) * value
     unbalanced = np.abs(a @ w) + gamma(n + 4) * (np.abs(a) @ w)
-    v = (w * a) @ problem.Z
-    norm = np.sqrt((a * a) @ w) * (1 + gamma(n + 8)) * 1.001 * math.sqrt(w.sum())
+    return a, value - error - unbalanced * intercept_bound(problem) - 8 * U * np.abs(value)
+
+
+def _discount(problem: Problem, a: Floats, v: Floats) -> Floats:
+    """Discounts rounded up, for v = Z'(w a) in any order of summation."""
+    n = len(problem.w)
+    norm = np.sqrt((a * a) @ problem.w) * (1 + gamma(n + 8)) * 1.001 * math.sqrt(problem.w.sum())
     v_up = np.abs(v) + (gamma(n + 8) * norm)[:, None]
-    discount = v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge))
-    return Duals(value - error - unbalanced * intercept_bound(problem) - 8 * U * np.abs(value), discount)
+    return np.asarray(v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge)))
 
 
 def _entropy(t: Floats) -> Floats:

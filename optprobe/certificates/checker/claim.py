@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .bounds import objective
 from .dual_sweep import check_dual_sweep
 from .file import read
+from .hinge_sweep import check_hinge_sweep
 from .pair_sweep import check_pair_sweep
 from .problem import Problem, problem_of
 from .tree import check_tree
@@ -53,8 +54,7 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], problem: Problem, fa
     if claim["proof"] == "tree":
         proved = check_tree(problem, arrays, lower)
     elif claim["proof"] == "sweep":
-        squared = problem.loss == "squared"
-        proved = check_pair_sweep(problem, lower, fast) if squared else check_dual_sweep(problem, arrays, lower)
+        proved = _check_sweep(problem, arrays, lower, fast)
     else:
         raise Rejected(f"the proof {claim['proof']!r} is of no known kind")
     scope = "" if claim["problem"]["among"] is None else f" among {int(problem.candidates.sum())} columns"
@@ -62,3 +62,11 @@ def _check(claim: dict[str, Any], arrays: dict[str, Array], problem: Problem, fa
         f"the support {support} reaches {value:.9g}, and no set of {claim['problem']['k']} columns{scope} "
         f"is below {lower:.9g} ({claim['proof']}: {proved})"
     )
+
+
+def _check_sweep(problem: Problem, arrays: dict[str, Array], lower: float, fast: bool) -> str:
+    if problem.loss == "squared":
+        return check_pair_sweep(problem, lower, fast)
+    if problem.loss == "hinge":
+        return check_hinge_sweep(problem, lower)
+    return check_dual_sweep(problem, arrays, lower)

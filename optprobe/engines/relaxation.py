@@ -18,9 +18,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import Loss, SparseProbeProblem, penalised_fit
-from formulations.losses import Hinge
+from formulations import SparseProbeProblem, penalised_fit
+from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Budget
+from optprobe.engines.kernels.newton import logistic_fit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,22 +100,16 @@ def ascend(
     s = _normalised(start, inside, free, need)
     best = Relaxed(-np.inf, s, Point(free, s[:0], 0.0), s)
     b, b0 = np.zeros(len(s)), _constant_fit(problem)
+    smooth = not isinstance(problem.loss, Hinge)
     for step in range(rounds):
         support = np.flatnonzero(s)
-        Q = np.ones((1, len(support) + 1, problem.n_rows))
-        Q[0, :-1] = live.neurons[support]
-        penalty = problem.ridge / s[support][None, :]
-        last, steps = np.append(b[support], b0)[None, :], _newton_steps(problem.loss, step)
-        fitted = penalised_fit(problem.loss, Q, problem.y, problem.w, penalty, last, steps)
-        coef, b0, a = fitted.beta[0, :-1], float(fitted.beta[0, -1]), fitted.dual[0]
-        value = -float(problem.loss.conjugate(problem.y, a) @ problem.w)
+        start = np.append(b[support], b0)
+        coef, b0, a, primal, value = _fit(live, support, problem.ridge / s[support], start, 6 if step == 0 else 2)
         v = live.neurons @ (problem.w * a)
         discount = v * v / (2 * problem.ridge)
         bound = value - float(discount[inside].sum()) - top_sum(discount[free], need)
         if bound > best.bound:
-            smooth = not isinstance(problem.loss, Hinge)
             best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, None if smooth else a), s)
-        primal = float(fitted.objective[0])
         if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
             break
         b[:] = 0.0
@@ -123,9 +118,24 @@ def ascend(
     return Relaxed(best.bound, best.discount, best.point, s)
 
 
-def _newton_steps(loss: Loss, step: int) -> int:
-    """Enough for hinge and squared loss to converge; a few for the logistic loss, which starts from the last point."""
-    return 60 if loss.name != "logistic" else (6 if step == 0 else 2)
+def _fit(
+    live: LiveColumns, support: Ints, penalty: Floats, start: Floats, steps: int
+) -> tuple[Floats, float, Floats, float, float]:
+    """Coefficients, intercept, feasible dual vector, objective and g(a) of a fit with one penalty for each column.
+
+    Squared and hinge loss converge; the logistic loss takes ``steps`` Newton steps from ``start``.
+    """
+    problem = live.problem
+    if isinstance(problem.loss, Logistic):
+        beta, a = start.copy(), np.empty(problem.n_rows)
+        primal, value = logistic_fit(live.neurons, support, problem.y, problem.w, penalty, beta, steps, a)
+        return beta[:-1], float(beta[-1]), a, primal, value
+    Q = np.ones((1, len(support) + 1, problem.n_rows))
+    Q[0, :-1] = live.neurons[support]
+    fitted = penalised_fit(problem.loss, Q, problem.y, problem.w, penalty[None, :])
+    a = fitted.dual[0]
+    value = -float(problem.loss.conjugate(problem.y, a) @ problem.w)
+    return fitted.beta[0, :-1], float(fitted.beta[0, -1]), a, float(fitted.objective[0]), value
 
 
 def _constant_fit(problem: SparseProbeProblem) -> float:

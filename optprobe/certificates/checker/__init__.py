@@ -22,7 +22,9 @@ for all supports of `size` columns that contain `inside` and otherwise use `free
 Proof "tree": a binary tree in preorder whose leaves carry a dual vector each; a branch splits on one column (inside or
 outside), a screen discards the free columns j whose bound with j forced inside reaches `lower` already.
 
-x
+Proof "sweep": nothing but the claim, or one reference fit. The checker goes through all supports itself, by theorems
+that rule most of them out together, and finds a dual vector of its own for each of the others: `pair_sweep` and
+`compiled` (squared loss), `dual_sweep` (logistic), `hinge_sweep` (hinge).
 """
 
 from .claim import verify

@@ -60,8 +60,8 @@ def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certifica
         arrays["w"] = problem.w
     if isinstance(solution.proof, TreeProof):
         arrays |= _tree_arrays(solution.proof)
-    elif solution.proof.reference is not None:
-        arrays |= {"reference": solution.proof.reference, "reference.box": np.array([solution.proof.box])}
+    if (reference := solution.proof.reference) is not None:
+        arrays |= {"reference": reference.fit, "reference.box": np.array([reference.box])}
     return Certificate(claim, arrays)
 
 

@@ -29,13 +29,22 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, eq=False)
+class Reference:
+    """A fit that the bounds of many sets start from: predictions, shape (n_rows,), and a fraction; see `minorant`."""
+
+    fit: Floats
+    box: float
+
+
+@dataclass(frozen=True, eq=False)
 class TreeProof:
     """A branch-and-bound tree in preorder, whose leaves and screens name a dual vector each.
 
     ``kind[i]`` is 0 for a leaf, 1 for a branch (``argument`` is the neuron; the subtree with it comes first), 2 for a
     screen (the free neurons whose bound, forced inside, reaches the lower bound leave). Dual vectors are numbered:
     first the primal points (sparse coefficients on the standardised neurons and an intercept, whose derivative of the
-    loss is the dual vector), then explicit vectors.
+    loss is the dual vector), then explicit vectors. ``kind`` 3 is a leaf with two neurons missing, all of whose pairs
+    are bounded from ``reference``.
     """
 
     kind: NDArray[np.int8]
@@ -45,22 +54,17 @@ class TreeProof:
     point_coef: Floats
     point_intercept: Floats
     duals: Floats
-
-    @property
-    def n_leaves(self) -> int:
-        return int((self.kind == 0).sum())
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class SweepProof:
     """An enumeration of all supports; whoever checks it sweeps again.
 
-    For the squared loss the claim alone is the proof. For the logistic loss the checker needs one fit that all bounds
-    start from: ``reference``, shape (n_rows,), predictions, and the fraction ``box``; see `minorant_sweep`.
+    For squared and hinge loss the claim alone is the proof; for the logistic loss the checker needs the reference.
     """
 
-    reference: Floats | None = None
-    box: float = 0.0
+    reference: Reference | None = None
 
 
 Proof = TreeProof | SweepProof

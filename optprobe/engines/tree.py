@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.engines.relaxation import Point
-from optprobe.engines.solution import TreeProof
+from optprobe.engines.solution import Reference, TreeProof
 
 Ints = NDArray[np.int64]
-LEAF, BRANCH, SCREEN = 0, 1, 2
+LEAF, BRANCH, SCREEN, PAIRS = 0, 1, 2, 3
 EMPTY: Ints = np.zeros(0, dtype=np.int64)
 
 
@@ -22,7 +22,8 @@ class Node:
     ``bound`` holds for the whole node by ``point`` alone (None where free is too small to fill a support). A node
     without children is a leaf; ``screens`` are the points that removed columns from ``free``, in that order; ``branch``
     is the index in X of the neuron that the children differ in; ``s`` is where the relaxation ended, kept as the
-    positions ``likely`` of its support and the values there.
+    positions ``likely`` of its support and the values there. ``by_pairs`` marks a leaf whose bound is that of its pairs
+    (`pair_leaves`), not of its point.
     """
 
     inside: Ints
@@ -34,6 +35,7 @@ class Node:
     children: tuple[Node, Node] | None = None
     likely: Ints = field(default_factory=lambda: EMPTY)
     s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    by_pairs: bool = False
 
     def start(self, m: int) -> NDArray[np.float64]:
         """s over all m live columns."""
@@ -47,7 +49,7 @@ class Node:
         self.s = self.s[:0].copy()
 
 
-def preorder(root: Node, n_rows: int) -> TreeProof:
+def preorder(root: Node, n_rows: int, reference: Reference | None = None) -> TreeProof:
     """Flatten a tree; every point that its leaves and screens use is stored once."""
     kind: list[int] = []
     argument: list[int] = []
@@ -71,7 +73,10 @@ def preorder(root: Node, n_rows: int) -> TreeProof:
         for screen in node.screens:
             kind.append(SCREEN)
             argument.append(number(screen))
-        if node.children is None:
+        if node.by_pairs:
+            kind.append(PAIRS)
+            argument.append(-1)
+        elif node.children is None:
             kind.append(LEAF)
             argument.append(number(node.point))
         else:
@@ -91,4 +96,5 @@ def preorder(root: Node, n_rows: int) -> TreeProof:
         point_coef=np.concatenate([np.zeros(0), *(point.coef for point in points)]),
         point_intercept=np.array([point.intercept for point in points], dtype=np.float64),
         duals=np.array([point.a for point in vectors], dtype=np.float64).reshape(len(vectors), n_rows),
+        reference=reference,
     )

@@ -83,9 +83,9 @@ def infeasible_duals(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> No
     arrays["duals"] = arrays["duals"] * 3 + 1
 
 
-def swap_branch(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def repeat_branch(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     branches = np.flatnonzero(arrays["tree.kind"] == tree.BRANCH)
-    arrays["tree.argument"][branches[0]] = arrays["tree.argument"][branches[-1]]
+    arrays["tree.argument"][branches[1]] = arrays["tree.argument"][branches[0]]
 
 
 def nan_coefficient(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -115,14 +115,14 @@ TAMPERINGS: dict[str, tuple[Change, str]] = {
     "support out of range": (set_result("support", lambda value: [0, 1, 99]), "support"),
     "changed intercept": (set_result("intercept", lambda value: value + 0.1), "reaches"),
     "larger k": (set_problem("k", 4), "leaf|incomplete|complete"),
-    "smaller ridge": (set_problem("ridge", 0.04), "leaf|proves"),
+    "smaller ridge": (set_problem("ridge", 0.04), "leaf|proves|below"),
     "other loss": (set_problem("loss", "absolute"), "unknown"),
     "other weights": (set_problem("class_weight", "balanced"), "w is not|leaf|reaches"),
     "removed leaf": (remove_leaf, "incomplete|missing|proves"),
     "added leaf": (add_leaf, "complete"),
     "empty leaves": (empty_leaves, "proves"),
     "infeasible duals": (infeasible_duals, "proves|incomplete"),
-    "swapped branch": (swap_branch, "proves|free|complete|missing"),
+    "repeated branch": (repeat_branch, "free"),
     "not a number": (nan_coefficient, "finite"),
     "dropped column": (drop_column, "left out"),
     "shifted column": (shift_column, "standardised"),
@@ -170,6 +170,7 @@ def test_a_sweep_without_a_reference_proves_no_logistic_loss(
 
     def claim_a_sweep(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         claim["proof"] = "sweep"
+        arrays.pop("reference", None)
 
     verdict = verify(altered(certificate, claim_a_sweep).save(tmp_path / "a.cert"), instance.X, instance.y)
     stated = certificate.claim["problem"]
@@ -217,6 +218,42 @@ def test_rejects_a_false_hinge_sweep(instance: Known, k: int, tmp_path: Path) ->
 
     for change, says in ((raise_both, "below"), (larger_k, "k <= 2"), (other_loss, "reach|reference")):
         verdict = verify(altered(certificate, change).save(tmp_path / "b.cert"), instance.X, instance.y)
+        assert not verdict.accepted
+        assert any(part in verdict.reason for part in says.split("|")), verdict.reason
+
+
+def test_rejects_false_pair_leaves(tmp_path: Path) -> None:
+    """A tree whose leaf of two missing neurons is bounded pair by pair, and what becomes of it when altered."""
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((60, 3)) @ rng.standard_normal((3, 14)) + rng.standard_normal((60, 14))
+    y = np.where(X[:, 0] + X[:, 1] + 2 * rng.standard_normal(60) > 0, 1.0, -1.0)
+    problem = sparse_probe_problem(X, y, 4, loss="logistic", ridge=0.003)
+    certificate = solve(problem, "branch_and_cut").certificate()
+    pairs = np.flatnonzero(certificate.arrays["tree.kind"] == 3)
+    assert len(pairs)
+    path = tmp_path / "a.cert"
+    assert "bounded as pairs" in verify(certificate.save(path), X, y).reason
+
+    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["result"]["lower_bound"] += 3e-7
+        claim["result"]["upper_bound"] += 3e-7
+
+    def no_reference(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        del arrays["reference"]
+
+    def wide(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["reference.box"] = np.array([0.99])
+
+    def too_early(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["tree.kind"], arrays["tree.argument"] = np.array([3], dtype=np.int8), np.array([-1], dtype=np.int32)
+
+    def other_loss(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        claim["problem"]["loss"] = "hinge"
+        claim["result"].update(lower_bound=0.0, upper_bound=9.0, optimal=False)
+
+    changes = (raise_both, "below|proves"), (no_reference, "reference"), (wide, "box"), (too_early, "2")
+    for change, says in (*changes, (other_loss, "not hinge")):
+        verdict = verify(altered(certificate, change).save(path), X, y)
         assert not verdict.accepted
         assert any(part in verdict.reason for part in says.split("|")), verdict.reason
 

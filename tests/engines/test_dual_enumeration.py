@@ -13,7 +13,11 @@ from optprobe.certificates.checker.verdict import Rejected
 from optprobe.engines.engine import Task
 from optprobe.engines.hinge_sweep import HingeSweep
 from optprobe.engines.kernels import minorant as kernels
-from optprobe.engines.minorant_sweep import Closing, Minorant, MinorantSweep, Screen
+from optprobe.engines.minorant import Closing, Minorant, Screen
+from optprobe.engines.minorant_sweep import MinorantSweep
+from optprobe.engines.pair_leaves import PairLeaves
+from optprobe.engines.relaxation import LiveColumns
+from optprobe.engines.solution import Reference
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,8 +32,8 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
     m, size = len(sweep.columns), problem.size
     for target in np.quantile(instance.objectives, [0.1, 0.5, 0.9]):
         sweep.upper = float(target) + sweep.slack
-        fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.reference
-        minorant = sweep._minorant(fit, float(rng.choice([0.2, 0.5])), slice(None))
+        fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.reference.fit
+        minorant = sweep._minorant(Reference(fit, float(rng.choice([0.2, 0.5]))), slice(None))
         screen = Screen.of(minorant, problem.ridge)
         close = Closing.of(minorant, problem.ridge)
         left = {
@@ -73,12 +77,13 @@ def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -
     minorant = dual_sweep._minorant(problem, columns, rng.normal(0.0, 1.0, stated.n_rows), 0.4)
     for lower in np.quantile(instance.objectives, [0.2, 0.6]):
         holds = dual_sweep._holds_zero(minorant) and size > 1
-        screen = dual_sweep._screen(minorant, None, np.arange(m), lower) if holds else None
+        none, zero = np.zeros(0, np.int64), np.zeros(len(minorant.omega))
+        screen = dual_sweep._screen(minorant, none, zero, np.arange(m), lower) if holds else None
         for i in range(m - size + 1):
             opened = dual_sweep._open_sets(minorant, screen, size, i, lower)
             sets = np.concatenate([np.zeros((0, size), np.int64), *opened])
             if size == 3 and len(sets):
-                sets = sets[dual_sweep._open_by_prefix(minorant, i, sets, lower)]
+                sets = sets[dual_sweep._open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
             left = (
                 {tuple(row) for row in sets[dual_sweep._below(minorant, sets, lower)].tolist()} if len(sets) else set()
             )
@@ -101,7 +106,7 @@ def test_a_full_list_goes_on_where_it_stopped() -> None:
             rows, j = [], prefixes[0] + 1
             while j < m:
                 out = np.empty((capacity, 3), dtype=np.int64)
-                shares = screen.E, screen.C, screen.D, minorant.r, screen.sides
+                shares = screen.E, screen.C, screen.D, screen.r, screen.lin, screen.sides
                 n_found, j = kernel(prefixes, j, *shares, 0.9 - minorant.base, 0.1, out)
                 rows += [tuple(row) for row in out[:n_found].tolist()]
             found.append(rows)
@@ -143,3 +148,34 @@ def test_the_checkers_proximal_steps_reach_the_dual_of_the_hinge_loss(kind: str)
             check_sets(problem, support[None, :], float(objective) - 1e-7)
             with pytest.raises(Rejected, match="below"):
                 check_sets(problem, support[None, :], float(objective) + 1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pair_leaf_closes_no_set_below_the_target(kind: str) -> None:
+    """For any prefix, any reference and any target: solver and checker leave every better set open."""
+    for seed in range(6):
+        instance = known(kind, 50 + seed, "logistic", largest_k=5)
+        stated, rng = instance.problem, np.random.default_rng(seed)
+        if stated.size < 2:
+            continue
+        allowed = np.isin(np.arange(stated.n_neurons), stated.candidates)
+        problem = Problem(stated.Z, stated.y, stated.w, allowed, "logistic", stated.ridge, stated.size)
+        live = LiveColumns(stated, stated.candidates)
+        best = tuple(map(int, instance.supports[np.argmin(instance.objectives)]))
+        solver = PairLeaves(stated, live, best, instance.optimum)
+        fit = solver.reference.fit if seed % 2 else rng.normal(0.0, 1.5, stated.n_rows)
+        checker = dual_sweep.PairLeaves(problem, fit, 0.4)
+        for target in np.quantile(instance.objectives, [0.1, 0.6]):
+            inside = rng.choice(len(live.columns), stated.size - 2, replace=False)
+            free = np.setdiff1d(np.arange(len(live.columns)), inside)
+            prefix = {int(live.columns[at]) for at in inside}
+            completions = [q for q, row in enumerate(instance.supports) if prefix <= set(row.tolist())]
+            below = {tuple(instance.supports[q].tolist()) for q in completions if instance.objectives[q] < target}
+            left = solver.open_sets(inside, free, float(target))
+            if left is not None:
+                assert below <= {tuple(sorted(row)) for row in live.columns[left].tolist()}
+            least = instance.objectives[completions].min()
+            columns = [int(j) for j in live.columns[inside]]
+            assert checker.check(columns, live.columns[free], float(least) - 1e-7) == len(completions)
+            with pytest.raises(Rejected, match="below"):
+                checker.check(columns, live.columns[free], float(least) + 1e-7)

@@ -20,7 +20,8 @@ for all supports of `size` columns that contain `inside` and otherwise use `free
     F(S) >= g - |e| B - sum_{inside} d_j - (the size - |inside| largest d_j over free),   d_j = v_j^2 / (2 ridge).
 
 Proof "tree": a binary tree in preorder whose leaves carry a dual vector each; a branch splits on one column (inside or
-outside), a screen discards the free columns j whose bound with j forced inside reaches `lower` already.
+outside), a screen discards the free columns j whose bound with j forced inside reaches `lower` already. Leaves of
+logistic loss with two columns missing may leave the bounds of their pairs to the checker.
 
 Proof "sweep": nothing but the claim, or one reference fit. The checker goes through all supports itself, by theorems
 that rule most of them out together, and finds a dual vector of its own for each of the others: `pair_sweep` and

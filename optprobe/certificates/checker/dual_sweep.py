@@ -1,4 +1,4 @@
-"""Proof "sweep" of the logistic loss, k <= 3: around one reference fit, every set gets a dual vector of its own.
+"""Logistic loss: around one reference fit, every set gets a dual vector of its own.
 
 Let f be the stored reference, ``t = sigma(-y f)``, ``D = t (1 - t)``, ``zeta = f + y t / D``, ``lo = box min(t, 1 -
 t)``.
@@ -24,7 +24,8 @@ products ``E = <h, h>``, ``C = <z, h>`` and <x_P, h>. Any directions, any s and 
 only.
 
 The sets that every screen leaves open get an x of their own; those that even this leaves must have a dual bound of
-their own that reaches ``lower``.
+their own that reaches ``lower``. Proof "sweep" does so for all sets of k <= 3, the pair leaves of proof "tree" for all
+pairs that complete a prefix.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from numpy.typing import NDArray
 
 from .bounds import gamma, intercept_bound
 from .problem import Problem, U
-from .sets import check_open_sets
+from .sets import check_open_sets, check_sets
 from .verdict import Rejected
 
 Floats = NDArray[np.float64]
@@ -88,12 +89,14 @@ def check_dual_sweep(problem: Problem, arrays: dict[str, NDArray[Any]], lower: f
     columns = order[problem.candidates[order]]
     minorant = _minorant(problem, columns, arrays["reference"], float(arrays["reference.box"][0]))
     m, size = len(columns), problem.size
-    screen = _screen(minorant, None, np.arange(m), lower) if size > 1 and _holds_zero(minorant) else None
+    screen = None
+    if size > 1 and _holds_zero(minorant):
+        screen = _screen(minorant, np.zeros(0, np.int64), np.zeros(len(minorant.omega)), np.arange(m), lower)
 
     def left(i: int) -> Ints:
         sets = np.concatenate([np.zeros((0, size), np.int64), *_open_sets(minorant, screen, size, i, lower)])
         if size == 3 and len(sets) > MANY:
-            sets = sets[_open_by_prefix(minorant, i, sets, lower)]
+            sets = sets[_open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
         parts = [sets[at : at + SETS] for at in range(0, len(sets), SETS)]
         return np.concatenate([sets[:0], *(part[_below(minorant, part, lower)] for part in parts)])
 
@@ -163,20 +166,18 @@ class Screen:
     eta: float
 
 
-def _screen(minorant: Minorant, prefix: tuple[int, Floats] | None, J: Ints, lower: float) -> Screen:
-    """The screen of the columns J; ``prefix`` is the position of its column and x_P."""
+def _screen(minorant: Minorant, prefix: Ints, x: Floats, J: Ints, lower: float) -> Screen:
+    """The screen of the columns J after the columns of a prefix (positions), at its x_P."""
     Z, omega, ridge = minorant.Z[J], minorant.omega, minorant.ridge
-    x = np.zeros(len(omega)) if prefix is None else prefix[1]
-    fixed = np.ones((1, len(omega))) if prefix is None else np.array([np.ones(len(omega)), minorant.Z[prefix[0]]])
+    fixed = np.concatenate([np.ones((1, len(omega))), minorant.Z[prefix]])
     rho = minorant.r[J] - Z @ (omega * x)
     h, M, N = _directions(minorant, Z, x, fixed, rho)
     weighted = h * omega
     E, D, lin = weighted @ h.T, weighted @ Z.T, weighted @ x
     C = np.ascontiguousarray(D.T)
     base, kept = minorant.base - 0.5 * float(omega @ (x * x)), np.abs(weighted @ fixed.T).max(axis=0)
-    if prefix is not None:
-        residual = float(minorant.r[prefix[0]] - (omega * fixed[1]) @ x)
-        base -= residual * residual / (2 * ridge)
+    residuals = minorant.r[prefix] - fixed[1:] @ (omega * x)
+    base -= float(residuals @ residuals) / (2 * ridge)
     eta = _rounding(minorant, (E, C, rho, lin), x, kept, lower)
     return Screen(E, C, D, M, N, base, rho, lin, eta)
 
@@ -212,8 +213,9 @@ def _rounding(
     """What bounds of a screen that reach ``lower`` may err by; ``kept`` are the largest |<1, h>| and |<z_P, h>|.
 
     The shares sum to at most 1 and are at least LEAST_SHARE each, so sum |s| <= sigma = 1 / LEAST_SHARE. Products err
-    by eps, residuals e by xi, and a bound that reaches ``lower`` has sum e^2 <= 2 ridge (base - lower). The last
-    line is the arithmetic of the formulas: less than 64 operations on numbers of the sizes there.
+    by eps, residuals e by xi, and a bound that reaches ``lower`` has sum e^2 <= 2 ridge (base - lower); there are at
+    most 2 + len(kept) residuals. The last line is the arithmetic of the formulas: less than 64 operations on numbers of
+    the sizes there.
     """
     E, C, rho, lin = products
     error, ridge, sigma = minorant.error, minorant.ridge, 1 / LEAST_SHARE
@@ -225,7 +227,9 @@ def _rounding(
     xi = error * zn * (zcn + xn) + sigma * (eps + float(kept[1:].sum()) + error * zn * hn) + 8 * U * most
     reach = 1.01 * math.sqrt(2 * ridge * max(minorant.base - lower, 0.0)) + xi
     e = sigma * (float(kept[0]) + error * hn * mass) + abs(float(minorant.omega @ x)) + error * xn * mass + minorant.e0
-    eta = sigma * eps + sigma * sigma * eps + error * xn * xn + (4 * reach * xi + 3 * xi * xi) / (2 * ridge)
+    n_residuals = 2 + len(kept)
+    of_residuals = (2.2 * math.sqrt(n_residuals) * reach + n_residuals * xi) * xi / (2 * ridge)
+    eta = sigma * eps + sigma * sigma * eps + error * xn * xn + of_residuals
     size = (
         sigma * float(np.abs(lin).max())
         + sigma * sigma * (hn * hn + 3 * cn * cn / ridge)
@@ -305,18 +309,45 @@ def _open_triples(screen: Screen, i: int, later: Ints, ridge: float, lower: floa
         yield np.stack([np.full(len(row), i), j.start + row, third.start + place], axis=1)
 
 
-def _open_by_prefix(minorant: Minorant, i: int, sets: Ints, lower: float) -> NDArray[np.bool_]:
-    """Which triples of the prefix i its own screen leaves open."""
-    x = _fit(minorant, i)
-    J, places = np.unique(sets[:, 1:], return_inverse=True)
+def _open_by_prefix(minorant: Minorant, prefix: Ints, pairs: Ints, lower: float) -> NDArray[np.bool_]:
+    """Of the sets prefix + pair, which ones the screen of the prefix leaves open."""
+    x = _fit(minorant, prefix)
+    J, places = np.unique(pairs, return_inverse=True)
     if (x < minorant.low).any() or (x > minorant.high).any():
-        return np.full(len(sets), True)
-    screen = _screen(minorant, (i, x), J, lower)
+        return np.full(len(pairs), True)
+    screen = _screen(minorant, prefix, x, J, lower)
     a, b = places.reshape(-1, 2).T
     return np.concatenate([
         ~(_pair(screen, a[at : at + 2**16], b[at : at + 2**16], minorant.ridge)[-1] >= lower + screen.eta)
         for at in range(0, len(a), 2**16)
     ])  # fmt: skip
+
+
+class PairLeaves:
+    """The leaves of a tree in which two columns are missing: their pairs, by the minorant at the stored reference."""
+
+    def __init__(self, problem: Problem, reference: Floats, box: float) -> None:
+        if problem.loss != "logistic":
+            raise Rejected(f"pair leaves prove logistic loss, not {problem.loss} loss")
+        self.problem = problem
+        self.minorant = _minorant(problem, np.arange(problem.Z.shape[1]), reference, box)
+
+    def check(self, inside: list[int], free: Ints, lower: float) -> int:
+        """Every set of ``inside`` and two of ``free`` has a bound that reaches ``lower``; returns their number."""
+        if len(inside) + 2 != self.problem.size:
+            raise Rejected(f"a pair leaf has {self.problem.size - len(inside)} columns missing, and must have 2")
+        prefix = np.array(inside, dtype=np.int64)
+        first, second = np.triu_indices(len(free), 1)
+        pairs = np.stack([free[first], free[second]], axis=1)
+        if len(pairs) > len(free):
+            pairs = pairs[_open_by_prefix(self.minorant, prefix, pairs, lower)]
+        for at in range(0, len(pairs), SETS):
+            part = pairs[at : at + SETS]
+            sets = np.concatenate([np.tile(prefix, (len(part), 1)), part], axis=1)
+            left = _below(self.minorant, sets, lower)
+            if len(left):
+                check_sets(self.problem, sets[left], lower)
+        return len(first)
 
 
 def _start(minorant: Minorant, Z: Floats, r: Floats) -> tuple[Floats, Floats]:
@@ -350,9 +381,9 @@ def _step(minorant: Minorant, Z: Floats, r: Floats, s: Floats, s0: Floats) -> tu
     return s - step[:, :size], s0 - step[:, size]
 
 
-def _fit(minorant: Minorant, i: int) -> Floats:
-    """The x of the column i alone."""
-    Z, r = minorant.Z[None, [i]], minorant.r[None, [i]]
+def _fit(minorant: Minorant, prefix: Ints) -> Floats:
+    """The x of a set of columns alone."""
+    Z, r = minorant.Z[None, prefix], minorant.r[None, prefix]
     s, s0 = _start(minorant, Z, r)
     for _ in range(30):
         s, s0 = _step(minorant, Z, r, s, s0)

@@ -1,4 +1,8 @@
-"""Proof "tree": a branch-and-bound tree in preorder, whose leaves and screens carry a dual vector each."""
+"""Proof "tree": a branch-and-bound tree in preorder, whose leaves and screens carry a dual vector each.
+
+A leaf of logistic loss with two columns missing may carry none: then every pair that completes it must have a bound of
+its own (`dual_sweep.PairLeaves`).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import Duals, derivative, duals_of, node_bound
+from .dual_sweep import PairLeaves
 from .problem import BLOCK, Problem, U
 from .verdict import Rejected
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
-LEAF, BRANCH, SCREEN = 0, 1, 2
+LEAF, BRANCH, SCREEN, PAIRS = 0, 1, 2, 3
 
 
 def check_tree(problem: Problem, arrays: dict[str, Array], lower: float) -> str:
@@ -27,6 +32,7 @@ def check_tree(problem: Problem, arrays: dict[str, Array], lower: float) -> str:
     if kind.shape != argument.shape or kind.ndim != 1 or not len(kind):
         raise Rejected("the tree is empty, or its arrays differ in length")
     duals = _DualReader(problem, arrays)
+    pair_leaves, pairs = None, 0
     stack: list[tuple[list[int], NDArray[np.bool_]]] = [([], problem.candidates)]
     leaves = 0
     for position in range(len(kind)):
@@ -42,6 +48,11 @@ def check_tree(problem: Problem, arrays: dict[str, Array], lower: float) -> str:
             stack.append((inside, without))
             if len(inside) < problem.size:
                 stack.append(([*inside, index], without))
+            continue
+        if what == PAIRS:
+            if pair_leaves is None:
+                pair_leaves = PairLeaves(problem, arrays["reference"], float(arrays["reference.box"][0]))
+            pairs += pair_leaves.check(inside, np.flatnonzero(allowed), lower)
             continue
         value, discount = duals[index] if index >= 0 else (-math.inf, np.zeros(len(allowed)))
         free = np.flatnonzero(allowed)
@@ -59,7 +70,8 @@ def check_tree(problem: Problem, arrays: dict[str, Array], lower: float) -> str:
             raise Rejected(f"node {position} has the unknown kind {what}")
     if stack:
         raise Rejected(f"the tree is incomplete: {len(stack)} subtrees are missing after {len(kind)} nodes")
-    return f"{leaves} leaves, {duals.count} dual vectors"
+    by_pairs = f", {pairs} sets bounded as pairs after a prefix" if pair_leaves else ""
+    return f"{leaves} leaves, {duals.count} dual vectors{by_pairs}"
 
 
 class _DualReader:

@@ -1,6 +1,6 @@
 """The loops of the dual enumeration, compiled: bounds of pairs and triples from Gram matrices, then of listed sets.
 
-`optprobe.engines.minorant_sweep` holds the theorems. All numbers are float64, except in the first pass of
+`optprobe.engines.minorant` holds the theorems. All numbers are float64, except in the first pass of
 `below_minorant`, which counts its rounding. Loops that only count, over slices and without a division, become vector
 instructions; the few blocks with hits are walked again.
 """
@@ -20,27 +20,29 @@ Ints = NDArray[np.int64]
 
 @njit(**OPTIONS)
 def _pair(
-    i: int, j: int, E: Floats, C: Floats, r: Floats, sides: Floats, ridge: float
+    i: int, j: int, E: Floats, C: Floats, r: Floats, lin: Floats, sides: Floats, ridge: float
 ) -> tuple[float, float, float, float, float, float]:
     """The screen of theorem 2 for two neurons: s of both, their share of the box, residuals, bound without its base.
 
     s solves their 2 x 2 system and is scaled so that they take at most the whole box.
     """
     a, d, e = E[i, i] + ridge, E[j, j] + ridge, E[i, j]
-    n1, n2, det = d * r[i] - e * r[j], a * r[j] - e * r[i], a * d - e * e
+    r1, r2 = r[i] - lin[i], r[j] - lin[j]
+    n1, n2, det = d * r1 - e * r2, a * r2 - e * r1, a * d - e * e
     use = max(n1 * sides[0, i], -n1 * sides[1, i]) + max(n2 * sides[0, j], -n2 * sides[1, j])
     scale = 1.0 / max(det, use)
     s1, s2 = n1 * scale, n2 * scale
     e1 = r[i] - C[i, i] * s1 - C[i, j] * s2
     e2 = r[j] - C[j, i] * s1 - C[j, j] * s2
     square = s1 * s1 * E[i, i] + 2.0 * s1 * s2 * e + s2 * s2 * E[j, j]
-    return s1, s2, use * scale, e1, e2, -0.5 * square - (e1 * e1 + e2 * e2) * (0.5 / ridge)
+    bound = -lin[i] * s1 - lin[j] * s2 - 0.5 * square - (e1 * e1 + e2 * e2) * (0.5 / ridge)
+    return s1, s2, use * scale, e1, e2, bound
 
 
 @njit(**OPTIONS)
 def open_pairs(
-    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, sides: Floats, missing: float,
-    ridge: float, out: Ints,
+    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, lin: Floats, sides: Floats,
+    missing: float, ridge: float, out: Ints,
 ) -> tuple[int, int]:  # fmt: skip
     """List the pairs i < j whose screen does not reach ``missing``, filled up with m; see `open_triples`."""
     m, n = len(r), 0
@@ -48,7 +50,7 @@ def open_pairs(
         if n + m > len(out):
             return n, j
         for i in range(prefixes[0], min(j, prefixes[1])):
-            if not _pair(i, j, E, C, r, sides, ridge)[5] >= missing:
+            if not _pair(i, j, E, C, r, lin, sides, ridge)[5] >= missing:
                 out[n, 0] = i
                 out[n, 1] = j
                 out[n, 2] = m
@@ -83,8 +85,8 @@ def _negative(values: Floats) -> int:
 
 @njit(**OPTIONS)
 def open_triples(
-    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, sides: Floats, missing: float,
-    ridge: float, out: Ints,
+    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, lin: Floats, sides: Floats,
+    missing: float, ridge: float, out: Ints,
 ) -> tuple[int, int]:  # fmt: skip
     """List the triples i < j < k whose screen does not reach ``missing`` = target - base.
 
@@ -96,6 +98,8 @@ def open_triples(
         The j to begin with.
     E, C, D : ndarray, shape (m, m)
         ``<h_i, h_j>``, ``<z_i, h_j>`` and the transpose of C.
+    lin : ndarray, shape (m,)
+        ``<x_P, h_j>``; zeros here, since the third neuron's step leaves it out.
     sides : ndarray, shape (2, m)
         M and N: the shares of the box that a unit of h_j takes, forwards and backwards.
     out : ndarray, shape (capacity, 3)
@@ -116,7 +120,7 @@ def open_triples(
             return n, j
         f = slice(j + 1, m)
         for i in range(prefixes[0], min(j, prefixes[1])):
-            s1, s2, use, e1, e2, bound = _pair(i, j, E, C, r, sides, ridge)
+            s1, s2, use, e1, e2, bound = _pair(i, j, E, C, r, lin, sides, ridge)
             _third(
                 s1, s2, e1, e2, bound - missing, 1.0 - use, ir, E[i][f], E[j][f], C[i][f], C[j][f], D[i][f], D[j][f],
                 r[f], c[f], curvature[f], inverse[f], up[f], down[f], slack[f],
@@ -301,3 +305,162 @@ def below_minorant(
             below[n] = q
             n += 1
     return n
+
+
+@njit(**OPTIONS)
+def directions(
+    neurons: Floats, share: Floats, forwards: Floats, below: Floats, above: Floats, fixed: Floats,
+    back: Floats, inverse: Floats, h: Floats, sides: Floats,
+) -> None:  # fmt: skip
+    """Fill h (m, n_rows) with neurons (m, n_rows) clipped to their share of the box and made orthogonal to ``fixed``.
+
+    Parameters
+    ----------
+    share, forwards : ndarray, shape (m,)
+        The multiple of the room that a neuron is clipped to, and whether (1 or 0) its step is expected forwards.
+    below, above : ndarray, shape (n_rows,)
+        The room on either side.
+    fixed, back : ndarray, shape (q, n_rows)
+        What h is made orthogonal to, times the weights; and what is subtracted for it, a multiple of the room in size.
+    inverse : ndarray, shape (q, q)
+        Of ``fixed @ back.T``.
+    sides : ndarray, shape (2, m)
+        Filled with M and N: the shares of the box that a unit of h takes, forwards and backwards.
+    """
+    q, n = fixed.shape
+    up, down, products = np.empty(n), np.empty(n), np.empty(q)
+    for i in range(n):
+        up[i] = 1.0 / max(above[i], 1e-12)
+        down[i] = 1.0 / max(below[i], 1e-12)
+    for j in range(len(neurons)):
+        z, row, c = neurons[j], h[j], share[j]
+        if forwards[j] > 0.0:
+            for i in range(n):
+                row[i] = min(max(z[i], -c * below[i]), c * above[i])
+        else:
+            for i in range(n):
+                row[i] = min(max(z[i], -c * above[i]), c * below[i])
+        for a in range(q):
+            t, of = 0.0, fixed[a]
+            for i in range(n):
+                t += of[i] * row[i]
+            products[a] = t
+        for a in range(q):
+            t, of = 0.0, back[a]
+            for b in range(q):
+                t += inverse[a, b] * products[b]
+            for i in range(n):
+                row[i] -= t * of[i]
+        most, least, M, N = 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            most = max(most, row[i] * up[i])
+            least = max(least, -row[i] * down[i])
+            M = max(M, row[i] * down[i])
+            N = max(N, -row[i] * up[i])
+        sides[0, j] = max(most, least)
+        sides[1, j] = max(M, N)
+
+
+@njit(**OPTIONS)
+def _point_of(neurons: Floats, support: Ints, s: Floats, low: Floats, high: Floats, x: Floats) -> None:
+    """x = clip(sum s z + s0), the shift last in s."""
+    q = len(support)
+    x[:] = s[q]
+    for c in range(q):
+        z, t = neurons[support[c]], s[c]
+        for i in range(len(x)):
+            x[i] += t * z[i]
+    for i in range(len(x)):
+        x[i] = min(max(x[i], low[i]), high[i])
+
+
+@njit(**OPTIONS)
+def _value_of(
+    neurons: Floats, support: Ints, weight: Floats, total: float, r: Floats, means: Floats, x: Floats, ridge: float,
+    residuals: Floats,
+) -> tuple[float, float]:  # fmt: skip
+    """The minorant of one set without its base at x less its mean, and that mean; fills r - <z, x> (x as it is)."""
+    q, m0, square = len(support), 0.0, 0.0
+    for i in range(len(x)):
+        t = weight[i] * x[i]
+        m0 += t
+        square += t * x[i]
+    shift = m0 / total
+    bound = -0.5 * (square - m0 * shift)
+    for c in range(q):
+        z, t = neurons[support[c]], 0.0
+        for i in range(len(x)):
+            t += weight[i] * x[i] * z[i]
+        residuals[c] = r[support[c]] - t
+        e = residuals[c] + shift * means[support[c]]
+        bound -= e * e * (0.5 / ridge)
+    residuals[q] = -m0
+    return bound, shift
+
+
+@njit(**OPTIONS)
+def _normal_equations(neurons: Floats, support: Ints, weight: Floats, ridge: float, H: Floats) -> None:
+    """The lower triangle of the products of the set's neurons and 1, the last, plus the ridge."""
+    q, n = len(support), len(weight)
+    weighted = np.empty(n)
+    for a in range(q):
+        z = neurons[support[a]]
+        for i in range(n):
+            weighted[i] = weight[i] * z[i]
+        for b in range(a + 1):
+            other, t = neurons[support[b]], 0.0
+            for i in range(n):
+                t += weighted[i] * other[i]
+            H[a, b] = t
+        H[a, a] += ridge
+        H[q, a] = weighted.sum()
+    H[q, q] = weight.sum() + 1e-12
+
+
+@njit(**OPTIONS)
+def raise_minorant(
+    sets: Ints, neurons: Floats, r: Floats, means: Floats, rows: Floats, slack: float, missing: float, ridge: float,
+    passes: int, bounds: Floats, points: Floats,
+) -> None:  # fmt: skip
+    """The minorant without its base, at the best x of a few Newton steps, of sets of any one size.
+
+    Parameters
+    ----------
+    sets : ndarray, shape (n_sets, q)
+    neurons, r, means : ndarray
+        Shapes (m, n_rows), (m,), (m,): as in `below_minorant`, without the row of zeros.
+    rows : ndarray, shape (3, n_rows)
+        Weights w D, and the box of x shrunk by ``slack`` on both sides.
+    missing : float
+        Where a bound reaches this, its set is done.
+    bounds, points : ndarray, shape (n_sets,) and (n_sets, n_rows)
+        Filled; a point is the x of its bound, ``<1, x> = 0``. ``points`` may have no rows: then they are not kept.
+    """
+    q, n = sets.shape[1], rows.shape[1]
+    weight, low, high = rows[0], rows[1], rows[2]
+    total = weight.sum()
+    H, g, s = np.empty((q + 1, q + 1)), np.empty(q + 1), np.empty(q + 1)
+    x, inside = np.empty(n), np.empty(n)
+    for place in range(len(sets)):
+        support = sets[place]
+        for a in range(q):
+            g[a] = -r[support[a]]
+        g[q], s[:], bounds[place] = 0.0, 0.0, -np.inf
+        inside[:] = weight
+        for step in range(passes):
+            _normal_equations(neurons, support, inside, ridge, H)
+            _solve(H, g)
+            s -= g
+            _point_of(neurons, support, s, low, high, x)
+            bound, shift = _value_of(neurons, support, weight, total, r, means, x, ridge, g)
+            if abs(shift) < slack and bound > bounds[place]:
+                bounds[place] = bound
+                if len(points) > 0:
+                    points[place] = x - shift
+            if bounds[place] >= missing or step == passes - 1:
+                break
+            for a in range(q):
+                g[a] = ridge * s[a] - g[a]
+            g[q] = -g[q]
+            for i in range(n):
+                inside[i] = weight[i] if (x[i] > low[i]) & (x[i] < high[i]) else 0.0

@@ -1,0 +1,97 @@
+"""Leaves of the tree in which two neurons are missing (logistic loss): all pairs, by the minorant of one reference fit.
+
+The relaxation of a node is loose at small ridge, since one dual vector serves all its sets. With two neurons missing,
+theorem 2 of `minorant` after the prefix gives every pair a dual vector of its own for a few operations, and theorem 1
+one of the few that are left for O(n_rows). The proof of such a leaf is the reference; the checker does the same anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import SparseProbeProblem
+from optprobe.engines.kernels import minorant as kernels
+from optprobe.engines.minorant import BOXES, SHRUNK, STRENGTHS, Minorant, Screen
+from optprobe.engines.relaxation import LiveColumns
+from optprobe.engines.solution import Reference
+from optprobe.heuristics.rankings import lasso_path
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+NEIGHBOURS = 30
+"""Strong neurons that replace each one of the incumbent, in the sets on which references are compared."""
+PREFIX_PASSES, PASSES = 12, 6
+CAPACITY = 1 << 16
+
+
+class PairLeaves:
+    """The reference of a search, and the products of its live columns.
+
+    Attributes
+    ----------
+    reference : Reference
+    """
+
+    def __init__(self, problem: SparseProbeProblem, live: LiveColumns, support: tuple[int, ...], upper: float) -> None:
+        self.ridge = problem.ridge
+        used = np.flatnonzero(problem.w > 0)
+        self.neurons = np.ascontiguousarray(live.neurons[:, used])
+        y, w = problem.y[used], problem.w[used]
+        near = self._near(np.searchsorted(live.columns, support), np.abs(self.neurons @ (w * y)))
+        best = -np.inf
+        for fit in lasso_path(problem, map(float, STRENGTHS)):
+            for box in BOXES:
+                minorant = Minorant.at(self.neurons, y, w, fit[used], box)
+                self._take(minorant)
+                value = float(np.minimum(self._bounds(near, upper), upper).mean())
+                if value > best:
+                    best, self.reference = value, Reference(fit, box)
+        self._take(Minorant.at(self.neurons, y, w, self.reference.fit[used], self.reference.box))
+
+    def open_sets(self, inside: Ints, free: Ints, threshold: float) -> Ints | None:
+        """The sets ``inside`` plus two of ``free`` that no bound closes, shape (n_sets, size), by position.
+
+        None where the prefix has no x in the box, so that nothing is known.
+        """
+        bound, point = np.empty(1), np.empty((1, len(self.minorant.weight)))
+        self._raise(inside[None, :], np.inf, PREFIX_PASSES, bound, point)
+        if not np.isfinite(bound[0]):
+            return None
+        screen = Screen.after(self.minorant, self.ridge, inside, point[0], free)
+        m, first = len(free), 1
+        out = np.empty((max(CAPACITY, 2 * m), 3), dtype=np.int64)
+        parts = [np.zeros((0, len(inside) + 2), dtype=np.int64)]
+        while first < m:
+            products = screen.E, screen.C, screen.E, screen.r, screen.lin, screen.sides
+            n, first = kernels.open_pairs((0, m), first, *products, threshold - screen.base, self.ridge, out)
+            sets = np.concatenate([np.tile(inside, (n, 1)), free[out[:n, :2]]], axis=1)
+            parts.append(sets[~(self._bounds(sets, threshold) >= threshold)])
+        return np.concatenate(parts)
+
+    def _take(self, minorant: Minorant) -> None:
+        weight = minorant.weight
+        self.minorant, self.means = minorant, minorant.neurons @ weight
+        self.rows = np.array([weight, minorant.low + SHRUNK, minorant.high - SHRUNK])
+
+    def _bounds(self, sets: Ints, enough: float) -> Floats:
+        """Theorem 1 for listed sets."""
+        bounds = np.empty(len(sets))
+        self._raise(sets, enough - self.minorant.base, PASSES, bounds, np.empty((0, 0)))
+        return bounds + self.minorant.base
+
+    def _raise(self, sets: Ints, missing: float, passes: int, bounds: Floats, points: Floats) -> None:
+        minorant = self.minorant
+        arrays = minorant.neurons, minorant.r, self.means, self.rows
+        kernels.raise_minorant(sets, *arrays, SHRUNK, missing, self.ridge, passes, bounds, points)
+
+    @staticmethod
+    def _near(incumbent: Ints, strength: Floats) -> Ints:
+        """The incumbent, and each set that has one strong neuron in place of one of its own."""
+        strong = np.argsort(-strength, kind="stable")[: NEIGHBOURS + len(incumbent)]
+        strong = strong[~np.isin(strong, incumbent)]
+        sets = np.tile(incumbent, (1 + len(incumbent) * len(strong), 1))
+        for place in range(len(incumbent)):
+            sets[place * len(strong) : (place + 1) * len(strong), place] = strong
+        return sets

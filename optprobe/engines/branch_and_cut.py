@@ -14,9 +14,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from formulations import Fits, SparseProbeProblem, fit_supports
@@ -24,19 +26,19 @@ from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.pair_leaves import PairLeaves
-from optprobe.engines.relaxation import LiveColumns, Point, Relax, ascend, top_sum
+from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.solution import Outcome
 from optprobe.engines.tree import EMPTY, Node, preorder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ROOT_ROUNDS, NODE_ROUNDS = 60, 12
+ROOT, NODE = Effort(60, 0.02), Effort(8, 0.3)
 SLACK = 0.1
 """Nodes are closed at the incumbent minus this share of the tolerance."""
 PAIR_LEAF_COST = np.array([0.4e-3, 1e-5, 3.3e-8])
 """Seconds of a pair leaf by the power of its columns, measured on 1,000 rows."""
-AFFORDABLE = 0.4
+AFFORDABLE = 0.2
 """Seconds of pair leaves that are worth the subtree of a node with three neurons left."""
 FITS_AT_ONCE = 4096
 
@@ -120,12 +122,12 @@ class Search:
     def _root(self) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
         start = self._first_guess()
-        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT_ROUNDS)
+        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT)
         while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
             kept, screens = root.free, root.screens
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
-            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT_ROUNDS)
+            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT)
             root.screens = screens + root.screens
         return root
 
@@ -144,7 +146,7 @@ class Search:
             node.forget()
 
     def _evaluate(
-        self, inside: Ints, free: Ints, start: Floats, bound: float, point: Point | None, rounds: int = NODE_ROUNDS
+        self, inside: Ints, free: Ints, start: Floats, bound: float, point: Point | None, effort: Effort = NODE
     ) -> Node:
         """Bound and screen a node; ``bound`` and ``point`` are its parent's, and hold for it too."""
         self.nodes += 1
@@ -154,7 +156,7 @@ class Search:
         if need in (0, len(free)):
             (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
             return Node(inside, EMPTY, *leaf)
-        relaxed = self.relax(self.live, inside, free, start, self.target, rounds, self.task.budget)
+        relaxed = self.relax(self.live, inside, free, start, self.target, effort, self.task.budget)
         if relaxed.bound < self.target:
             self._round(inside, free, relaxed.s, need)
         counted = relaxed.discount[free]
@@ -215,7 +217,18 @@ class Search:
         """Two neurons are left: bound every pair, fit what stays below the target; False where that cannot be done."""
         if not isinstance(self.problem.loss, Logistic):
             return False
-        sets = self.pairs.open_sets(node.inside, node.free, self.target + self.slack / 2)
+        return self._closed_by(node, self.pairs.open_sets(node.inside, node.free, self.target + self.slack / 2))
+
+    def _close_all_by_pairs(self, nodes: list[Node]) -> None:
+        """`_close_by_pairs` on all cores; nodes where it cannot be done stay open."""
+        target, pairs = self.target + self.slack / 2, self.pairs
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for node, sets in zip(nodes, pool.map(lambda node: pairs.open_sets(node.inside, node.free, target), nodes)):
+                if not self._closed_by(node, sets):
+                    self._push(node)
+
+    def _closed_by(self, node: Node, sets: Ints | None) -> bool:
+        """Close a node, once the sets that its pair leaf leaves are fitted."""
         if sets is None:
             return False
         for start in range(0, len(sets), FITS_AT_ONCE):
@@ -246,19 +259,19 @@ class Search:
         target, sizes = self.target, np.array([len(rest) for rest in later], dtype=np.float64)
         if float((PAIR_LEAF_COST * np.vander(sizes, 3, increasing=True)).sum()) > AFFORDABLE:
             return False
-        self.screened, place = min(self.screened, self.target), node
+        self.screened, place, children = min(self.screened, self.target), node, list[Node]()
         for q, rest in enumerate(later):
             inside = np.append(node.inside, free[q])
             child = Node(inside, rest, node.bound, node.point, [node.point])
             after = Node(node.inside, free[q + 1 :], node.bound, node.point)
             place.branch, place.children = int(self.live.columns[free[q]]), (child, after)
-            if not self._close_by_pairs(child):
-                self._push(child)
+            children.append(child)
             place.forget()
             place = after
         none_left = len(place.free) < 3
         place.bound = np.inf if none_left else target + room - top_sum(discount[place.free], 3)
         place.forget()
+        self._close_all_by_pairs(children)
         return True
 
     def _discounts(self, point: Point) -> tuple[float, Floats]:

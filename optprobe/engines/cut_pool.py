@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, penalised_fit
 from optprobe.engines.budget import Budget
-from optprobe.engines.relaxation import LiveColumns, Point, Relaxed, ascend, top_sum
+from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relaxed, ascend, top_sum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -149,15 +149,15 @@ class CutPool:
         return self.master
 
     def bound(
-        self, live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int, budget: Budget
+        self, live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, effort: Effort, budget: Budget
     ) -> Relaxed:
         """Raise the node bound by Kelley's cutting planes; the signature and the meaning of `relaxation.ascend`."""
         best = Relaxed(-np.inf, np.zeros(len(start)), Point(free, start[:0], 0.0), start)
         if not self.duals:
-            best = ascend(live, inside, free, start, target, rounds, budget)
+            best = ascend(live, inside, free, start, target, effort, budget)
             s = best.s
             self.add(self._dual_at(live, s)[1])
-        for _ in range(rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
+        for _ in range(effort.rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
             s, multipliers = self.of(live).relaxed(inside, free)
             a = self.problem.loss.feasible(self.problem.y, self.problem.w, multipliers @ np.array(self.duals))
             value, discount = _value_and_discount(live, a)

@@ -147,8 +147,8 @@ class Screen:
         lin = h @ (weight * x)
         residual = minorant.r[prefix] - minorant.neurons[prefix] @ (weight * x)
         base = minorant.base - 0.5 * float(weight @ (x * x)) - float(residual @ residual) / (2 * ridge)
-        weighted = h * weight
-        return cls(J, weighted @ h.T, neurons @ weighted.T, r, lin, sides, base)
+        h *= np.sqrt(weight)
+        return cls(J, h @ h.T, (neurons * np.sqrt(weight)) @ h.T, r, lin, sides, base)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 
 ENTERING = 10
 """Columns of largest discount beyond the size that may enter the support of s in one step."""
+LEAST_S = 5e-3
+"""Smaller entries of s are dropped: they cost as much as any other, and their coefficients are next to nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,18 @@ class Relaxed:
     s: Floats
 
 
-Relax = Callable[[LiveColumns, Ints, Ints, Floats, float, int, Budget], Relaxed]
+@dataclass(frozen=True)
+class Effort:
+    """How long to ascend: at most ``rounds``; less where the primal value shows that the target is out of reach.
+
+    ``hopeless`` is the distance from the bound to the primal value, as a share of that to the target, at which it does.
+    """
+
+    rounds: int
+    hopeless: float
+
+
+Relax = Callable[[LiveColumns, Ints, Ints, Floats, float, Effort, Budget], Relaxed]
 """A way to raise the bound of a node: the signature of `ascend`."""
 
 
@@ -88,29 +101,32 @@ def top_sum(values: Floats, need: int) -> float:
 
 
 def ascend(
-    live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, rounds: int, budget: Budget
+    live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, effort: Effort, budget: Budget
 ) -> Relaxed:
     """Raise the node bound of (inside, free), both positions among the live columns, from the fractional ``start``.
 
     Stops when the bound reaches ``target``, when the relaxation provably stays below it (its primal value does, so the
-    node must be branched on), after ``rounds`` steps, or when the budget is over. ``start`` has shape (m,).
+    node must be branched on), after the rounds of ``effort``, or when the budget is over. ``start`` has shape (m,).
     """
     problem = live.problem
     need = problem.size - len(inside)
     s = _normalised(start, inside, free, need)
     best = Relaxed(-np.inf, s, Point(free, s[:0], 0.0), s)
     b, b0 = np.zeros(len(s)), _constant_fit(problem)
-    smooth = not isinstance(problem.loss, Hinge)
-    for step in range(rounds):
+    smooth, everything = not isinstance(problem.loss, Hinge), len(inside) + len(free) == len(s)
+    own = np.arange(len(s)) if everything else np.concatenate([inside, free])
+    part = live.neurons if everything else live.neurons[own]
+    for step in range(effort.rounds):
         support = np.flatnonzero(s)
         start = np.append(b[support], b0)
         coef, b0, a, primal, value = _fit(live, support, problem.ridge / s[support], start, 6 if step == 0 else 2)
-        v = live.neurons @ (problem.w * a)
+        v = np.zeros(len(s))
+        v[own] = part @ (problem.w * a)
         discount = v * v / (2 * problem.ridge)
         bound = value - float(discount[inside].sum()) - top_sum(discount[free], need)
         if bound > best.bound:
             best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, None if smooth else a), s)
-        if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
+        if best.bound >= target or primal - best.bound < effort.hopeless * (target - best.bound) or budget.over:
             break
         b[:] = 0.0
         b[support] = coef
@@ -126,13 +142,13 @@ def _fit(
     Squared and hinge loss converge; the logistic loss takes ``steps`` Newton steps from ``start``.
     """
     problem = live.problem
+    Q = np.ones((len(support) + 1, problem.n_rows))
+    Q[:-1] = live.neurons[support]
     if isinstance(problem.loss, Logistic):
         beta, a = start.copy(), np.empty(problem.n_rows)
-        primal, value = logistic_fit(live.neurons, support, problem.y, problem.w, penalty, beta, steps, a)
+        primal, value = logistic_fit(Q, problem.y, problem.w, penalty, beta, steps, a)
         return beta[:-1], float(beta[-1]), a, primal, value
-    Q = np.ones((1, len(support) + 1, problem.n_rows))
-    Q[0, :-1] = live.neurons[support]
-    fitted = penalised_fit(problem.loss, Q, problem.y, problem.w, penalty[None, :])
+    fitted = penalised_fit(problem.loss, Q[None, :], problem.y, problem.w, penalty[None, :])
     a = fitted.dual[0]
     value = -float(problem.loss.conjugate(problem.y, a) @ problem.w)
     return fitted.beta[0, :-1], float(fitted.beta[0, -1]), a, float(fitted.objective[0]), value
@@ -155,7 +171,7 @@ def _next(
     new = np.zeros(len(s))
     new[inside] = 1.0
     new[free] = capped(magnitude[free], need)
-    new[new < 1e-6] = 0.0
+    new[new < LEAST_S] = 0.0
     return new
 
 

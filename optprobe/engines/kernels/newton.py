@@ -9,79 +9,57 @@ from numpy.typing import NDArray
 from optprobe.engines.kernels.options import OPTIONS
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 TINY = 1e-300
 
 
 @njit(**OPTIONS)
-def _loss(neurons: Floats, support: Ints, y: Floats, w: Floats, penalty: Floats, beta: Floats, f: Floats) -> float:
-    """The penalised loss at beta; fills the predictions f."""
-    q = len(support)
-    f[:] = beta[q]
+def _loss(Q: Floats, y: Floats, w: Floats, penalty: Floats, beta: Floats, e: Floats, f: Floats) -> float:
+    """The penalised loss at beta; fills the predictions f and e = exp(-|f|)."""
+    f[:] = np.dot(beta, Q)
     total = 0.0
-    for c in range(q):
-        b, z = beta[c], neurons[support[c]]
-        total += 0.5 * penalty[c] * b * b
-        for i in range(len(f)):
-            f[i] += b * z[i]
+    for c in range(len(penalty)):
+        total += 0.5 * penalty[c] * beta[c] * beta[c]
     for i in range(len(f)):
-        m = -y[i] * f[i]
-        total += w[i] * (max(m, 0.0) + np.log1p(np.exp(-abs(m))))
+        e[i] = np.exp(-abs(f[i]))
+        total += w[i] * (max(-y[i] * f[i], 0.0) + np.log1p(e[i]))
     return total
 
 
 @njit(**OPTIONS)
-def _slope(y: Floats, f: Floats, a: Floats) -> None:
+def _slope(y: Floats, e: Floats, f: Floats, a: Floats) -> None:
     """a = -y t, t = sigma(-y f)."""
     for i in range(len(f)):
-        m = -y[i] * f[i]
-        e = np.exp(-abs(m))
-        a[i] = -y[i] * (1.0 if m > 0.0 else e) / (1.0 + e)
+        a[i] = -y[i] * (e[i] if y[i] * f[i] > 0.0 else 1.0) / (1.0 + e[i])
 
 
 @njit(**OPTIONS)
-def _newton_step(
-    neurons: Floats, support: Ints, w: Floats, penalty: Floats, beta: Floats, a: Floats, H: Floats, step: Floats
-) -> None:
-    """step = H^-1 gradient at the fit whose slopes are a, by Cholesky."""
-    q, n = len(support), len(w)
-    D, wa, zD = np.empty(n), np.empty(n), np.empty(n)
-    for i in range(n):
-        t = abs(a[i])
-        D[i] = w[i] * t * (1.0 - t)
-        wa[i] = w[i] * a[i]
+def _newton_step(Q: Floats, w: Floats, penalty: Floats, beta: Floats, a: Floats) -> Floats:
+    """H^-1 gradient at the fit whose slopes are a, by Cholesky."""
+    q, n = len(penalty), len(w)
+    weighted = np.empty_like(Q)
     for c in range(q + 1):
-        if c < q:
-            z = neurons[support[c]]
-            g = penalty[c] * beta[c]
-            intercept = 0.0
-            for i in range(n):
-                g += z[i] * wa[i]
-                zD[i] = z[i] * D[i]
-                intercept += zD[i]
-            step[c], H[q, c] = g, intercept
-            for d in range(c + 1):
-                other, h = neurons[support[d]], 0.0
-                for i in range(n):
-                    h += zD[i] * other[i]
-                H[c, d] = h
-            H[c, c] += penalty[c]
-        else:
-            step[c], H[c, c] = wa.sum(), D.sum() + 1e-14
+        for i in range(n):
+            weighted[c, i] = Q[c, i] * w[i] * abs(a[i]) * (1.0 - abs(a[i]))
+    H, step = np.dot(weighted, Q.T), np.dot(Q, w * a)
+    H[q, q] += 1e-14
+    for c in range(q):
+        H[c, c] += penalty[c]
+        step[c] += penalty[c] * beta[c]
     for c in range(q + 1):
         for d in range(c + 1):
             h = H[c, d]
-            for e in range(d):
-                h -= H[c, e] * H[d, e]
+            for b in range(d):
+                h -= H[c, b] * H[d, b]
             H[c, d] = np.sqrt(max(h, TINY)) if c == d else h / H[d, d]
-        for e in range(c):
-            step[c] -= H[c, e] * step[e]
+        for b in range(c):
+            step[c] -= H[c, b] * step[b]
         step[c] /= H[c, c]
     for c in range(q, -1, -1):
-        for e in range(c + 1, q + 1):
-            step[c] -= H[e, c] * step[e]
+        for b in range(c + 1, q + 1):
+            step[c] -= H[b, c] * step[b]
         step[c] /= H[c, c]
+    return np.asarray(step)
 
 
 @njit(**OPTIONS)
@@ -104,14 +82,15 @@ def _dual_value(y: Floats, w: Floats, a: Floats) -> float:
 
 @njit(**OPTIONS)
 def logistic_fit(
-    neurons: Floats, support: Ints, y: Floats, w: Floats, penalty: Floats, beta: Floats, steps: int, a: Floats
+    Q: Floats, y: Floats, w: Floats, penalty: Floats, beta: Floats, steps: int, a: Floats
 ) -> tuple[float, float]:
     """Newton's method with step halving on ``sum w loss + sum penalty b^2 / 2``, from beta, at most ``steps`` times.
 
     Parameters
     ----------
-    neurons : ndarray, shape (m, n_rows)
-        Of which the rows ``support``, shape (q,), are used.
+    Q : ndarray, shape (q + 1, n_rows)
+        The columns, the last one all ones (the intercept, not penalised).
+    penalty : ndarray, shape (q,)
     beta : ndarray, shape (q + 1,)
         Coefficients and intercept; changed in place.
     a : ndarray, shape (n_rows,)
@@ -121,23 +100,22 @@ def logistic_fit(
     -------
     The objective there and g(a).
     """
-    q, n = len(support), len(y)
-    H, step, f = np.empty((q + 1, q + 1)), np.empty(q + 1), np.empty(n)
-    value = _loss(neurons, support, y, w, penalty, beta, f)
+    e, f = np.empty(len(y)), np.empty(len(y))
+    value = _loss(Q, y, w, penalty, beta, e, f)
     for _ in range(steps):
-        _slope(y, f, a)
-        _newton_step(neurons, support, w, penalty, beta, a, H, step)
+        _slope(y, e, f, a)
+        step = _newton_step(Q, w, penalty, beta, a)
         beta -= step
-        new = _loss(neurons, support, y, w, penalty, beta, f)
+        new = _loss(Q, y, w, penalty, beta, e, f)
         for _ in range(30):
             if new <= value + 1e-15:
                 break
             step *= 0.5
             beta += step
-            new = _loss(neurons, support, y, w, penalty, beta, f)
+            new = _loss(Q, y, w, penalty, beta, e, f)
         done = value - new < 1e-13
         value = new
         if done:
             break
-    _slope(y, f, a)
+    _slope(y, e, f, a)
     return float(value), float(_dual_value(y, w, a))

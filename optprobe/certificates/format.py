@@ -97,18 +97,24 @@ class Certificate:
 
 
 def verify(
-    path: str | Path, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, fast: bool = False
+    path: str | Path,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    fast: bool = False,
+    exhaustive: bool = False,
 ) -> checker.Verdict:
     """Check a certificate file against its data with the independent checker.
 
-    ``fast`` lets its compiled twin replay every sweep of the squared loss, not only those of five and six neurons.
+    ``fast`` lets its compiled twin replay every sweep of the squared loss, not only those of five and six neurons;
+    ``exhaustive`` evaluates every set instead of checking the proof.
 
-    Raises `InputError` where there is no such file.
+    Raises `InputError` where there is no such file, or more sets than an exhaustive check takes on.
     """
     weight = None if sample_weight is None else np.asarray(sample_weight)
     try:
         with threadpool_limits(1, user_api="blas"):  # the checker has threads of its own
-            return checker.verify(str(path), np.asarray(X), np.asarray(y), weight, fast)
+            return checker.verify(str(path), np.asarray(X), np.asarray(y), weight, fast, exhaustive)
     except checker.Unusable as unusable:
         raise InputError(str(unusable)) from unusable
 

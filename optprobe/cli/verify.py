@@ -17,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast", action="store_true", help="replay sweeps of the squared loss by compiled loops instead of numpy"
     )
+    parser.add_argument(
+        "--exhaustive",
+        action="store_true",
+        help="evaluate every set instead of checking the proof; k = 3 of 1,536 neurons takes seconds (squared loss)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -29,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.feature = arguments.feature or scope.get("feature")
             arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
         data = read_data(arguments, scope.get("split"))
-        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, arguments.fast)
+        modes = {"fast": arguments.fast, "exhaustive": arguments.exhaustive}
+        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, **modes)
     except CertificateRejected as rejected:
         verdict = Verdict(False, str(rejected))
     if arguments.json:

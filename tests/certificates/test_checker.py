@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adversarial import Known, known
+from adversarial import KINDS, Known, known
 
 from formulations import fit_supports, sparse_probe_problem
 from optprobe.certificates import Certificate, checker, verify
-from optprobe.certificates.checker import tree
+from optprobe.certificates.checker import exhaustive, tree
 from optprobe.certificates.checker.bounds import duals_of, node_bound
 from optprobe.certificates.checker.problem import Problem
 from optprobe.engines import solve
@@ -220,6 +220,58 @@ def test_rejects_a_false_hinge_sweep(instance: Known, k: int, tmp_path: Path) ->
         verdict = verify(altered(certificate, change).save(tmp_path / "b.cert"), instance.X, instance.y)
         assert not verdict.accepted
         assert any(part in verdict.reason for part in says.split("|")), verdict.reason
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exhaustive_check_needs_no_proof(kind: str, loss: str, tmp_path: Path) -> None:
+    """With the proof taken away it accepts what is true, and it rejects a bound above the optimum."""
+    for seed in range(3):
+        instance = known(kind, 300 + seed, loss)
+        certificate = solve(instance.problem, "branch_and_cut").certificate()
+
+        def no_proof(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+            claim["proof"] = "none"
+            for name in set(arrays) - {"shift", "inv_scale", "coef", "w"}:
+                del arrays[name]
+
+        def false(claim: dict[str, Any], arrays: dict[str, np.ndarray], optimum: float = instance.optimum) -> None:
+            no_proof(claim, arrays)
+            claim["result"].update(lower_bound=optimum + 1e-7, upper_bound=optimum + 2e-7)
+
+        path, data = tmp_path / "a.cert", (instance.X, instance.y, instance.sample_weight)
+        assert not verify(altered(certificate, no_proof).save(path), *data).accepted
+        verdict = verify(path, *data, exhaustive=True)
+        assert verdict.accepted, verdict.reason
+        assert f"{len(instance.supports)} sets" in verdict.reason
+        altered(certificate, false).save(path)
+        assert "below" in verify(path, *data, exhaustive=True).reason
+
+
+def test_an_exhaustive_check_refuses_what_would_never_end(instance: Known, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 700)), np.where(np.arange(20) % 2, 1.0, -1.0)
+    problem = sparse_probe_problem(X, y, 2, loss="logistic", ridge=100.0)
+    path = solve(problem, "branch_and_cut").certificate().save(tmp_path / "a.cert")
+    with pytest.raises(InputError, match="takes on"):
+        verify(path, X, y, exhaustive=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_exhaustive_loops_list_every_set_above_a_gain(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((40, 11))
+    rows[:, 1] = rows[:, 0]
+    stated = sparse_probe_problem(
+        rows, np.where(rows[:, 2] + rng.standard_normal(40) > 0, 1, -1), 2 + seed % 3, ridge=0.01
+    )
+    sets = np.array(list(itertools.combinations(range(11), stated.k)))
+    objectives = fit_supports(stated.restated(loss="squared"), sets).objective
+    problem = Problem(stated.Z, stated.y, stated.w, np.full(11, True), "squared", stated.ridge, stated.k)
+    for lower in np.quantile(objectives, [0.05, 0.5]):
+        found = {tuple(row) for part in exhaustive._squared(problem, float(lower)) for row in part.tolist()}
+        assert {tuple(s) for s, f in zip(sets.tolist(), objectives) if f < lower - 1e-12} <= found
+        assert found <= {tuple(s) for s, f in zip(sets.tolist(), objectives) if f < lower + 1e-6}
 
 
 def test_rejects_false_pair_leaves(tmp_path: Path) -> None:

@@ -33,7 +33,3 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -43,6 +43,18 @@ def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     """
     if problem.loss != "squared" or not 1 <= problem.size <= 6:
         raise Rejected(f"a sweep proves squared loss and k <= 6, not {problem.loss} loss and k = {problem.size}")
+    columns, k = np.flatnonzero(problem.candidates), problem.size
+    A, u, Q, least = moments(problem, lower)
+    if k > 4 or (fast and k > 1):
+        open_sets = _compiled(A, u, Q, k, least)
+    else:
+        root = _Conditional(A, np.ones(len(A)), u, Q, least)
+        open_sets = {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
+    return check_open_sets(problem, columns, open_sets, lower)
+
+
+def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, float]:
+    """A, u, Q of `check_pair_sweep`, and the least conditional variance of a column, rounding counted."""
     columns = np.flatnonzero(problem.candidates)
     Z, w, n, k = problem.Z[:, columns], problem.w, len(problem.y), problem.size
     centred = problem.y - (w @ problem.y) / w.sum()
@@ -58,13 +70,7 @@ def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     Q = v0 * (1 - gamma(n + 16)) - 2 * max(lower, 0.0) - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
     if eps * k > 0.01 * problem.ridge:
         raise Rejected(f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}")
-    least = 0.98 * problem.ridge / (1 + problem.ridge)
-    if k > 4 or (fast and k > 1):
-        open_sets = _compiled(A, u, Q, k, least)
-    else:
-        root = _Conditional(A, np.ones(len(A)), u, Q, least)
-        open_sets = {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
-    return check_open_sets(problem, columns, open_sets, lower)
+    return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
 
 
 def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float) -> Iterator[NDArray[np.int64]]:

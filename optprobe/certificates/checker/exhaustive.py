@@ -1,0 +1,94 @@
+"""Every set, one by one, by no theorem but linear algebra and weak duality: slow, and the plainest proof there is.
+
+Squared loss: the gain of a set is that of its columns one after the other, each conditional on those before,
+
+    q(S) = c_1^2 / d_1 + c_2^2 / d_2 + ...,
+
+with the conditional variance d, and covariance c with y, of each; the last two columns together gain ``(c_i^2 d_j - 2
+m_ij c_i c_j + c_j^2 d_i) / (d_i d_j - m_ij^2)``. Conditional on v, these are ``m_ij - m_iv m_jv / d_v`` and ``c_i -
+m_iv c_v / d_v``.
+
+*Rounding.* Let delta bound the error of the numbers before a column v is projected out; they are at most 1, d_v is at
+least ``least``, and |m_iv|^2 <= d_v d_i, c_v^2 <= d_v. So the numbers after it err by at most ``delta (1 + 2 /
+sqrt(least) + 1 / least) + 4 u <= 4 delta / least + 4 u``, and the gain of v by at most ``3 delta / least``. The test of
+the last two columns, ``c_i^2 d_j - 2 m c_i c_j + c_j^2 d_i > gap (d_i d_j - m^2)``, errs by at most 32 delta plus the
+error of the gap. Sets that pass it, that much slack included, must have a dual bound of their own that reaches
+``lower``, like all sets of the other losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, combinations, islice
+from math import comb
+from os import cpu_count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pair_sweep import moments
+from .problem import BLOCK, Problem, U
+from .sets import check_open_sets
+from .verdict import Unusable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MOST_SQUARED, MOST_OTHERS = 10**12, 2 * 10**5
+"""Sets that an exhaustive check takes on: about an hour on two cores."""
+
+
+def check_exhaustively(problem: Problem, lower: float) -> str:
+    """No set has F below ``lower``: all of them are evaluated. Returns a sentence of counts."""
+    columns, k = np.flatnonzero(problem.candidates), problem.size
+    count, most = comb(len(columns), k), MOST_SQUARED if problem.loss == "squared" else MOST_OTHERS
+    if count > most:
+        raise Unusable(f"an exhaustive check takes on {most:g} sets of {problem.loss} loss, and these are {count:g}")
+    open_sets = _squared(problem, lower) if problem.loss == "squared" and k > 1 else _all(len(columns), k)
+    return f"every set evaluated: {check_open_sets(problem, columns, open_sets, lower)}"
+
+
+def _all(m: int, k: int) -> Iterator[Ints]:
+    sets = combinations(range(m), k)
+    while part := list(islice(sets, BLOCK)):
+        yield np.array(part, dtype=np.int64).reshape(-1, k)
+
+
+def _squared(problem: Problem, lower: float) -> Iterator[Ints]:
+    """The sets that the test of the text leaves."""
+    try:
+        from .exhaustive_loops import pairs_above
+    except ImportError as error:
+        raise Unusable(f"an exhaustive check of the squared loss needs numba: {error}") from error
+    A, u, Q, least = moments(problem, lower)
+    k, m = problem.size, len(A)
+    delta = [8 * U]
+    for _ in range(k - 2):
+        delta.append(4 * delta[-1] / least + 4 * U)
+    slack = 32 * delta[-1] + 3 * sum(delta) / least
+
+    def below(prefix: tuple[int, ...], A: Floats, u: Floats, gap: float) -> Iterator[Ints]:
+        """The sets that begin with a prefix; A and u are of the columns after it, conditional on it."""
+        after = m - len(A)
+        if len(prefix) == k - 2:
+            for pairs in pairs_above(A, u, gap, slack):
+                yield np.concatenate([np.tile(np.array(prefix, np.int64), (len(pairs), 1)), pairs + after], axis=1)
+            return
+        for v in range(len(A) - (k - len(prefix)) + 1):
+            rest, d = A[v, v + 1 :], A[v, v]
+            remaining = A[v + 1 :, v + 1 :] - np.outer(rest, rest / d)
+            yield from below((*prefix, after + v), remaining, u[v + 1 :] - rest * (u[v] / d), gap - u[v] ** 2 / d)
+
+    if k == 2:
+        yield from below((), A, u, Q)
+        return
+    # one thread for each first column
+    with ThreadPoolExecutor(cpu_count()) as pool:
+
+        def of_first(v: int) -> list[Ints]:
+            rest, d = A[v, v + 1 :], A[v, v]
+            remaining = A[v + 1 :, v + 1 :] - np.outer(rest, rest / d)
+            return list(below((v,), remaining, u[v + 1 :] - rest * (u[v] / d), Q - u[v] ** 2 / d))
+
+        yield from chain.from_iterable(pool.map(of_first, range(m - k + 1)))

@@ -47,6 +47,7 @@ from optprobe.engines import branch_and_cut
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.kernels import cpu
+from optprobe.engines.products import gram
 from optprobe.engines.solution import Outcome, SweepProof
 
 Floats = NDArray[np.float64]
@@ -140,15 +141,14 @@ class Sweep:
     def __init__(self, task: Task) -> None:
         problem = task.problem
         self.task, self.size = task, problem.size
-        weighted = problem.Z[:, problem.candidates] * np.sqrt(problem.w)[:, None]
+        rows = problem.Z.T[problem.candidates] * np.sqrt(problem.w)
         centred = problem.y - problem.w @ problem.y / problem.w.sum()
-        M = weighted.T @ weighted
-        M[np.diag_indices(len(M))] += problem.ridge
-        scale = 1.0 / np.sqrt(np.diagonal(M))
-        u = (weighted.T @ (np.sqrt(problem.w) * centred)) * scale
+        scale = 1.0 / np.sqrt(np.einsum("jn,jn->j", rows, rows) + problem.ridge)
+        u = (rows @ (np.sqrt(problem.w) * centred)) * scale
         order = np.argsort(-np.abs(u), kind="stable")
         self.columns, self.u, scale = problem.candidates[order], u[order], scale[order]
-        self.A = M[np.ix_(order, order)] * scale[:, None] * scale
+        self.A = gram(rows[order] * scale[:, None])
+        self.A[np.diag_indices(len(u))] += problem.ridge * scale * scale
         self.v0 = float(problem.w @ centred**2)
         position = {int(column): at for at, column in enumerate(self.columns)}
         self.place = tuple(position[j] for j in task.incumbent)

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.engines.kernels import minorant as kernels
+from optprobe.engines.products import gram
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -148,7 +149,7 @@ class Screen:
         residual = minorant.r[prefix] - minorant.neurons[prefix] @ (weight * x)
         base = minorant.base - 0.5 * float(weight @ (x * x)) - float(residual @ residual) / (2 * ridge)
         h *= np.sqrt(weight)
-        return cls(J, h @ h.T, (neurons * np.sqrt(weight)) @ h.T, r, lin, sides, base)
+        return cls(J, gram(h), (neurons * np.sqrt(weight)) @ h.T, r, lin, sides, base)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +171,11 @@ class Closing:
         rows = np.array([weight, minorant.low + SHRUNK, minorant.high - SHRUNK])
         means = minorant.neurons @ weight
         rooted = minorant.neurons * np.sqrt(weight)
-        gram = rooted @ rooted.T
-        norm = float(np.sqrt(np.diagonal(gram).max()))
-        gram -= np.outer(means, means) / weight.sum()
+        products = gram(rooted)
+        norm = float(np.sqrt(np.diagonal(products).max()))
+        products -= np.outer(means, means) / weight.sum()
         neurons = np.concatenate([minorant.neurons, np.zeros((1, len(weight)))])
-        padded = np.pad(gram, (0, 1)), np.append(minorant.r, 0.0), np.append(means, 0.0)
+        padded = np.pad(products, (0, 1)), np.append(minorant.r, 0.0), np.append(means, 0.0)
         return cls(neurons, neurons.astype(np.float32), *padded, rows, norm * (1 + 1e-6), ridge)
 
     def below(self, sets: Ints, missing: float) -> Ints:

@@ -11,7 +11,7 @@ import pytest
 from formulations import SparseProbeProblem, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.certificates.checker.compiled import Replay
-from optprobe.engines import enumeration, solve
+from optprobe.engines import enumeration, products, solve
 from optprobe.engines.engine import Task
 
 KINDS = ("plain", "mixed", "duplicates", "low rank", "ties", "common factor", "suppressors")
@@ -125,3 +125,10 @@ def test_part_of_a_real_layer(shared: Path, k: int, name: str, tmp_path: Path) -
     solution = solve(problem, "enumeration")
     assert abs(solution.upper_bound - objectives.min()) < 1e-9
     assert verify(solution.certificate().save(tmp_path / "a.cert"), X, y).accepted
+
+
+@pytest.mark.parametrize("m", [1, 6, 7, 20])
+def test_a_gram_matrix_in_blocks_is_the_gram_matrix(m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "BLOCK", 6)
+    rows = np.random.default_rng(m).standard_normal((m, 9))
+    np.testing.assert_allclose(products.gram(rows), rows @ rows.T, atol=1e-14)

@@ -39,7 +39,8 @@ class PairLeaves:
         used = np.flatnonzero(problem.w > 0)
         self.neurons = np.ascontiguousarray(live.neurons[:, used])
         y, w = problem.y[used], problem.w[used]
-        near = self._near(np.searchsorted(live.columns, support), np.abs(self.neurons @ (w * y)))
+        order = np.argsort(-np.abs(self.neurons @ (w * y)), kind="stable")
+        near = self._near(np.isin(live.columns, support), order, min(problem.size, len(order)))
         best = -np.inf
         for fit in lasso_path(problem, map(float, STRENGTHS)):
             for box in BOXES:
@@ -87,11 +88,14 @@ class PairLeaves:
         kernels.raise_minorant(sets, *arrays, SHRUNK, missing, self.ridge, passes, bounds, points)
 
     @staticmethod
-    def _near(incumbent: Ints, strength: Floats) -> Ints:
-        """The incumbent, and each set that has one strong neuron in place of one of its own."""
-        strong = np.argsort(-strength, kind="stable")[: NEIGHBOURS + len(incumbent)]
-        strong = strong[~np.isin(strong, incumbent)]
-        sets = np.tile(incumbent, (1 + len(incumbent) * len(strong), 1))
-        for place in range(len(incumbent)):
+    def _near(of_incumbent: NDArray[np.bool_], order: Ints, size: int) -> Ints:
+        """The incumbent, and each set that has one strong neuron in place of one of its own.
+
+        Where neurons of the incumbent are no longer live, the strongest others stand in for them.
+        """
+        first = order[np.argsort(~of_incumbent[order], kind="stable")]
+        incumbent, strong = first[:size], first[size : size + NEIGHBOURS]
+        sets = np.tile(incumbent, (1 + size * len(strong), 1))
+        for place in range(size):
             sets[place * len(strong) : (place + 1) * len(strong), place] = strong
         return sets

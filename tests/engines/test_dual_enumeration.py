@@ -179,3 +179,14 @@ def test_a_pair_leaf_closes_no_set_below_the_target(kind: str) -> None:
             assert checker.check(columns, live.columns[free], float(least) - 1e-7) == len(completions)
             with pytest.raises(Rejected, match="below"):
                 checker.check(columns, live.columns[free], float(least) + 1e-7)
+
+
+def test_pair_leaves_do_without_an_incumbent_that_was_screened() -> None:
+    """Live columns need not hold the incumbent: nothing in play is better then."""
+    instance = known("plain", 3, "logistic", largest_k=3)
+    columns = instance.problem.candidates
+    problem = instance.problem.restated(k=3)
+    leaves = PairLeaves(problem, LiveColumns(problem, columns[2:]), tuple(map(int, columns[:3])), 0.5)
+    left = leaves.open_sets(np.array([0]), np.arange(1, len(columns) - 2), 10.0)
+    assert left is not None
+    assert len(left) == (len(columns) - 3) * (len(columns) - 4) // 2

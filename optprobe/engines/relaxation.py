@@ -19,15 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, penalised_fit
-from formulations.losses import Hinge, Logistic
+from formulations.losses import Hinge, Logistic, Squared
 from optprobe.engines.budget import Budget
-from optprobe.engines.kernels.newton import logistic_fit
+from optprobe.engines.kernels.newton import hinge_fit, logistic_fit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ENTERING = 10
 """Columns of largest discount beyond the size that may enter the support of s in one step."""
+FIRST_STEPS, NEXT_STEPS = 6, 2
+"""Newton steps of a fit: of the first one of an ascent, and of those that go on from the last."""
+SIGMA, PROXIMAL_STEPS = 2.0, 3
+"""Hinge loss: the first size of a proximal step, and how many."""
 LEAST_S = 5e-3
 """Smaller entries of s are dropped: they cost as much as any other, and their coefficients are next to nothing."""
 
@@ -113,19 +117,19 @@ def ascend(
     s = _normalised(start, inside, free, need)
     best = Relaxed(-np.inf, s, Point(free, s[:0], 0.0), s)
     b, b0 = np.zeros(len(s)), _constant_fit(problem)
-    smooth, everything = not isinstance(problem.loss, Hinge), len(inside) + len(free) == len(s)
+    everything = len(inside) + len(free) == len(s)
     own = np.arange(len(s)) if everything else np.concatenate([inside, free])
     part = live.neurons if everything else live.neurons[own]
+    fit, hinge = _Fits(live), isinstance(problem.loss, Hinge)
     for step in range(effort.rounds):
         support = np.flatnonzero(s)
-        start = np.append(b[support], b0)
-        coef, b0, a, primal, value = _fit(live, support, problem.ridge / s[support], start, 6 if step == 0 else 2)
+        coef, b0, a, primal, value = fit(support, problem.ridge / s[support], np.append(b[support], b0))
         v = np.zeros(len(s))
         v[own] = part @ (problem.w * a)
         discount = v * v / (2 * problem.ridge)
         bound = value - float(discount[inside].sum()) - top_sum(discount[free], need)
         if bound > best.bound:
-            best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, None if smooth else a), s)
+            best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, a if hinge else None), s)
         if best.bound >= target or primal - best.bound < effort.hopeless * (target - best.bound) or budget.over:
             break
         b[:] = 0.0
@@ -134,24 +138,30 @@ def ascend(
     return Relaxed(best.bound, best.discount, best.point, s)
 
 
-def _fit(
-    live: LiveColumns, support: Ints, penalty: Floats, start: Floats, steps: int
-) -> tuple[Floats, float, Floats, float, float]:
-    """Coefficients, intercept, feasible dual vector, objective and g(a) of a fit with one penalty for each column.
+class _Fits:
+    """The fits of one ascent, with one penalty for each column; logistic and hinge loss go on from the last one."""
 
-    Squared and hinge loss converge; the logistic loss takes ``steps`` Newton steps from ``start``.
-    """
-    problem = live.problem
-    Q = np.ones((len(support) + 1, problem.n_rows))
-    Q[:-1] = live.neurons[support]
-    if isinstance(problem.loss, Logistic):
-        beta, a = start.copy(), np.empty(problem.n_rows)
-        primal, value = logistic_fit(Q, problem.y, problem.w, penalty, beta, steps, a)
+    def __init__(self, live: LiveColumns) -> None:
+        self.live, self.problem = live, live.problem
+        self.steps = FIRST_STEPS
+        self.t = 0.5 * np.ones(live.problem.n_rows)
+
+    def __call__(self, support: Ints, penalty: Floats, start: Floats) -> tuple[Floats, float, Floats, float, float]:
+        """Coefficients, intercept, feasible dual vector, objective and g(a)."""
+        problem, a = self.problem, np.empty(self.problem.n_rows)
+        y, w = problem.y, problem.w
+        Q = np.ones((len(support) + 1, problem.n_rows))
+        Q[:-1] = self.live.neurons[support]
+        if isinstance(problem.loss, Squared):
+            fitted = penalised_fit(problem.loss, Q[None, :], y, w, penalty[None, :])
+            value = -float(problem.loss.conjugate(y, fitted.dual[0]) @ w)
+            return fitted.beta[0, :-1], float(fitted.beta[0, -1]), fitted.dual[0], float(fitted.objective[0]), value
+        beta, steps, self.steps = start.copy(), self.steps, NEXT_STEPS
+        if isinstance(problem.loss, Logistic):
+            primal, value = logistic_fit(Q, y, w, penalty, beta, steps, a)
+        else:
+            primal, value = hinge_fit(Q * y, y, w, penalty, beta, self.t, SIGMA, steps, PROXIMAL_STEPS, a)
         return beta[:-1], float(beta[-1]), a, primal, value
-    fitted = penalised_fit(problem.loss, Q[None, :], problem.y, problem.w, penalty[None, :])
-    a = fitted.dual[0]
-    value = -float(problem.loss.conjugate(problem.y, a) @ problem.w)
-    return fitted.beta[0, :-1], float(fitted.beta[0, -1]), a, float(fitted.objective[0]), value
 
 
 def _constant_fit(problem: SparseProbeProblem) -> float:

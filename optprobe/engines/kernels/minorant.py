@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from optprobe.engines.kernels.linear import solve
 from optprobe.engines.kernels.options import OPTIONS
 
 Floats = NDArray[np.float64]
@@ -181,32 +182,12 @@ def _curvatures(
 
 
 @njit(**OPTIONS)
-def _solve(H: Floats, g: Floats) -> None:
-    """g = H^-1 g by Cholesky in place; the lower triangle of H is used."""
-    m = len(g)
-    for a in range(m):
-        for b in range(a + 1):
-            t = H[a, b]
-            for q in range(b):
-                t -= H[a, q] * H[b, q]
-            H[a, b] = np.sqrt(max(t, 1e-18)) if a == b else t / H[b, b]
-    for a in range(m):
-        for q in range(a):
-            g[a] -= H[a, q] * g[q]
-        g[a] /= H[a, a]
-    for a in range(m - 1, -1, -1):
-        for q in range(a + 1, m):
-            g[a] -= H[q, a] * g[q]
-        g[a] /= H[a, a]
-
-
-@njit(**OPTIONS)
 def _gram_start(i: int, j: int, k: int, E: Floats, r: Floats, ridge: float, H: Floats, s: Floats) -> None:
     """s = (E + ridge I)^-1 r on three neurons, and no shift."""
     H[0, 0], H[1, 1], H[2, 2] = E[i, i] + ridge, E[j, j] + ridge, E[k, k] + ridge
     H[1, 0], H[2, 0], H[2, 1] = E[j, i], E[k, i], E[k, j]
     s[0], s[1], s[2], s[3] = r[i], r[j], r[k], 0.0
-    _solve(H[:3, :3], s[:3])
+    solve(H[:3, :3], s[:3])
 
 
 @njit(**OPTIONS)
@@ -252,7 +233,7 @@ def _ascend(
         H[0, 0], H[1, 1], H[2, 2], H[3, 3] = h[4] + ridge, h[7] + ridge, h[9] + ridge, h[0] + 1e-12
         H[1, 0], H[2, 0], H[2, 1] = h[5], h[6], h[8]
         H[3, 0], H[3, 1], H[3, 2] = h[1], h[2], h[3]
-        _solve(H, g)
+        solve(H, g)
         for a in range(4):
             s[a] -= g[a]
     return best
@@ -449,7 +430,7 @@ def raise_minorant(
         inside[:] = weight
         for step in range(passes):
             _normal_equations(neurons, support, inside, ridge, H)
-            _solve(H, g)
+            solve(H, g)
             s -= g
             _point_of(neurons, support, s, low, high, x)
             bound, shift = _value_of(neurons, support, weight, total, r, means, x, ridge, g)

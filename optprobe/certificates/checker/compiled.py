@@ -137,11 +137,20 @@ def open_pairs(
 
 
 @njit(**OPTIONS)
-def _singles(R1: Floats, R2: Floats, cap: float, d: Floats, c: Floats, alive: Floats, gap: float, eta: float) -> int:
+def _thirds(
+    x: Floats, root: float, cv: float, R1: Floats, R2: Floats, cap: float, d: Floats, c: Floats, alive: Floats,
+    gap: float, eta: float,
+) -> int:  # fmt: skip
+    """How many columns may gain more than the gap once a column with covariances x joins the prefix, as in `project`.
+
+    ``root`` is its standard deviation's reciprocal, ``cv`` its normalised covariance with y.
+    """
     n = 0
     for k in range(len(d)):
+        row = x[k] * root
+        rest, variance = c[k] - row * cv, d[k] - row * row
         inside = (abs(R1[k]) <= cap) & (abs(R2[k]) <= cap) & (alive[k] > 0.0)
-        n += int((c[k] * c[k] > gap * d[k] - eta) & inside)
+        n += int((rest * rest > gap * variance - eta) & inside)
     return n
 
 
@@ -150,29 +159,38 @@ def triples(
     A: Floats, R: Floats, cap: float, L: Floats, t: int, d: Floats, c: Floats, alive: Floats, pairs: Ints, gap: float,
     eta: float, out: Ints,
 ) -> int:  # fmt: skip
-    """List the sets {i, j, l}, (i, j) one of the pairs, that may gain more than the gap; returns their number."""
-    m, n = len(d), 0
-    d2, c2 = np.empty(m), np.empty(m)
+    """List the sets {i, j, l}, (i, j) one of the pairs, that may gain more than the gap; returns their number.
+
+    Pairs that share i should follow each other.
+    """
+    m, n, last, gained = len(d), 0, -1, 0.0
+    d2, c2, x = np.empty(m), np.empty(m), np.empty(m)
     for q in range(len(pairs)):
         i, j = pairs[q, 0], pairs[q, 1]
-        d2[:] = d
-        c2[:] = c
-        left = gap - project(A, i, L, t, d2, c2)
-        left -= project(A, j, L, t + 1, d2, c2)
-        d2[i] = d2[j] = 1.0
-        c2[i] = c2[j] = 0.0
-        if left > eta and _singles(R[i], R[j], cap, d2, c2, alive, left, eta) == 0:
-            continue
-        for k in range(m):
-            one = slice(k, k + 1)
-            if k in (i, j):
-                continue
-            if _singles(R[i][one], R[j][one], cap, d2[one], c2[one], alive[one], left, eta) > 0:
-                if n < len(out):
-                    out[n, 0] = i
-                    out[n, 1] = j
-                    out[n, 2] = k
-                n += 1
+        if i != last:
+            last = i
+            d2[:] = d
+            c2[:] = c
+            gained = project(A, i, L, t, d2, c2)
+            d2[i], c2[i] = 1.0, 0.0
+        root = 1.0 / np.sqrt(d2[j])
+        cv = c2[j] * root
+        left = gap - gained - cv * cv
+        _covariances(A, j, L, t + 1, x)
+        kept_d, kept_c = d2[j], c2[j]
+        d2[j], c2[j], x[i], x[j] = 1.0, 0.0, 0.0, 0.0
+        if left <= eta or _thirds(x, root, cv, R[i], R[j], cap, d2, c2, alive, left, eta) > 0:
+            for k in range(m):
+                one = slice(k, k + 1)
+                if k in (i, j):
+                    continue
+                if _thirds(x[one], root, cv, R[i][one], R[j][one], cap, d2[one], c2[one], alive[one], left, eta) > 0:
+                    if n < len(out):
+                        out[n, 0] = i
+                        out[n, 1] = j
+                        out[n, 2] = k
+                    n += 1
+        d2[j], c2[j] = kept_d, kept_c
     return n
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.engines [--data DIR] [--planted P ...] [--limit S] [--out DIR]
 
-``DIR`` holds .npz files with X_train and y_train; without it, only instances with planted supports are measured. Every
-case that takes less than 15 s is solved twice, so that compilation is not counted, and the second run kept. Results go to
+``DIR`` holds .npz files with X_train and y_train; without it, only instances with planted supports are measured. A case
+that takes less than 15 s is solved twice, so that compilation is not counted, and the second run is kept. Results go to
 ``benchmarks/results/engines.json`` with a description of the machine, and to a figure.
 """
 

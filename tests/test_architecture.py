@@ -13,7 +13,7 @@ import formulations
 import optprobe
 
 ROOT = Path(optprobe.__file__).parent
-HEAVY = ("torch", "transformers", "pyomo", "sklearn", "matplotlib")
+HEAVY = ("torch", "transformers", "pyomo", "sklearn", "matplotlib", "numba")
 
 
 def imported(path: Path) -> set[str]:

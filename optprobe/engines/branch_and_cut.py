@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from formulations import Fits, SparseProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Progress
-from optprobe.engines.engine import Engine, Task
+from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Engine, Task
 from optprobe.engines.pair_leaves import PairLeaves
 from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.solution import Outcome
@@ -34,13 +34,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 ROOT, NODE = Effort(60, 0.02), Effort(8, 0.3)
-SLACK = 0.1
-"""Nodes are closed at the incumbent minus this share of the tolerance."""
 PAIR_LEAF_COST = np.array([0.4e-3, 1e-5, 3.3e-8])
 """Seconds of a pair leaf by the power of its columns, measured on 1,000 rows."""
 AFFORDABLE = 0.2
 """Seconds of pair leaves that are worth the subtree of a node with three neurons left."""
-FITS_AT_ONCE = 4096
 
 
 def refuses(problem: SparseProbeProblem) -> str | None:

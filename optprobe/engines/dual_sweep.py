@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import fit_supports, rounding_margin
-from optprobe.engines.engine import Task
+from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Task
 from optprobe.engines.solution import SweepProof
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-SLACK = 0.1
-"""Sets are closed at the incumbent minus this share of the tolerance."""
-FITS_AT_ONCE = 4096
 
 
 class DualSweep(ABC):

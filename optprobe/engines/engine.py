@@ -13,6 +13,10 @@ from optprobe.errors import InputError
 
 METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp")
 """Modules of this package, each with its ENGINE; imported when asked for, since some compile or load solvers."""
+SLACK = 0.1
+"""Nodes and sets are closed at the incumbent minus this share of the tolerance."""
+FITS_AT_ONCE = 4096
+"""Supports that are fitted together: every fit carries a dual vector."""
 
 
 def silent(_: Progress) -> None:

@@ -130,8 +130,10 @@ class MinorantSweep(DualSweep):
         out = np.empty((max(CAPACITY, (PREFIXES + 1) * m), 3), dtype=np.int64)
         j = prefixes[0] + 1
         while j < m and not self.task.budget.over:
-            products = screen.E, screen.C, screen.D, screen.r, screen.lin, screen.sides
-            kernel = kernels.open_pairs if self.size == 2 else kernels.open_triples
-            n, j = kernel(prefixes, j, *products, missing, self.ridge, out)
+            rest = screen.r, screen.lin, screen.sides, missing, self.ridge, out
+            if self.size == 2:
+                n, j = kernels.open_pairs(prefixes, j, screen.E, screen.C, *rest)
+            else:
+                n, j = kernels.open_triples(prefixes, j, screen.E, screen.C, screen.D, *rest)
             self.counts["open"] += n
             yield out[:n].copy()

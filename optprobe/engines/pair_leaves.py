@@ -65,7 +65,7 @@ class PairLeaves:
         out = np.empty((max(CAPACITY, 2 * m), 3), dtype=np.int64)
         parts = [np.zeros((0, len(inside) + 2), dtype=np.int64)]
         while first < m:
-            products = screen.E, screen.C, screen.E, screen.r, screen.lin, screen.sides
+            products = screen.E, screen.C, screen.r, screen.lin, screen.sides
             n, first = kernels.open_pairs((0, m), first, *products, threshold - screen.base, self.ridge, out)
             sets = np.concatenate([np.tile(inside, (n, 1)), free[out[:n, :2]]], axis=1)
             parts.append(sets[~(self._bounds(sets, threshold) >= threshold)])

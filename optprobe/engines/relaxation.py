@@ -120,10 +120,11 @@ def ascend(
     everything = len(inside) + len(free) == len(s)
     own = np.arange(len(s)) if everything else np.concatenate([inside, free])
     part = live.neurons if everything else live.neurons[own]
-    fit, hinge = _Fits(live), isinstance(problem.loss, Hinge)
+    t, hinge = np.full(problem.n_rows, 0.5), isinstance(problem.loss, Hinge)
     for step in range(effort.rounds):
         support = np.flatnonzero(s)
-        coef, b0, a, primal, value = fit(support, problem.ridge / s[support], np.append(b[support], b0))
+        last, steps = np.append(b[support], b0), FIRST_STEPS if step == 0 else NEXT_STEPS
+        coef, b0, a, primal, value = _fit(live, support, problem.ridge / s[support], last, t, steps)
         v = np.zeros(len(s))
         v[own] = part @ (problem.w * a)
         discount = v * v / (2 * problem.ridge)
@@ -138,30 +139,28 @@ def ascend(
     return Relaxed(best.bound, best.discount, best.point, s)
 
 
-class _Fits:
-    """The fits of one ascent, with one penalty for each column; logistic and hinge loss go on from the last one."""
+def _fit(
+    live: LiveColumns, support: Ints, penalty: Floats, start: Floats, t: Floats, steps: int
+) -> tuple[Floats, float, Floats, float, float]:
+    """Coefficients, intercept, feasible dual vector, objective and g(a) of a fit with one penalty for each column.
 
-    def __init__(self, live: LiveColumns) -> None:
-        self.live, self.problem = live, live.problem
-        self.steps = FIRST_STEPS
-        self.t = 0.5 * np.ones(live.problem.n_rows)
-
-    def __call__(self, support: Ints, penalty: Floats, start: Floats) -> tuple[Floats, float, Floats, float, float]:
-        """Coefficients, intercept, feasible dual vector, objective and g(a)."""
-        problem, a = self.problem, np.empty(self.problem.n_rows)
-        y, w = problem.y, problem.w
-        Q = np.ones((len(support) + 1, problem.n_rows))
-        Q[:-1] = self.live.neurons[support]
-        if isinstance(problem.loss, Squared):
-            fitted = penalised_fit(problem.loss, Q[None, :], y, w, penalty[None, :])
-            value = -float(problem.loss.conjugate(y, fitted.dual[0]) @ w)
-            return fitted.beta[0, :-1], float(fitted.beta[0, -1]), fitted.dual[0], float(fitted.objective[0]), value
-        beta, steps, self.steps = start.copy(), self.steps, NEXT_STEPS
-        if isinstance(problem.loss, Logistic):
-            primal, value = logistic_fit(Q, y, w, penalty, beta, steps, a)
-        else:
-            primal, value = hinge_fit(Q * y, y, w, penalty, beta, self.t, SIGMA, steps, PROXIMAL_STEPS, a)
-        return beta[:-1], float(beta[-1]), a, primal, value
+    The squared loss converges; the others take ``steps`` Newton steps (hinge: for each proximal step) from ``start``
+    and, for the hinge loss, from the dual ``t``, which is changed in place.
+    """
+    problem = live.problem
+    y, w, a = problem.y, problem.w, np.empty(problem.n_rows)
+    Q = np.ones((len(support) + 1, problem.n_rows))
+    Q[:-1] = live.neurons[support]
+    if isinstance(problem.loss, Squared):
+        fitted = penalised_fit(problem.loss, Q[None, :], y, w, penalty[None, :])
+        value = -float(problem.loss.conjugate(y, fitted.dual[0]) @ w)
+        return fitted.beta[0, :-1], float(fitted.beta[0, -1]), fitted.dual[0], float(fitted.objective[0]), value
+    beta = start.copy()
+    if isinstance(problem.loss, Logistic):
+        primal, value = logistic_fit(Q, y, w, penalty, beta, steps, a)
+    else:
+        primal, value = hinge_fit(Q * y, y, w, penalty, beta, t, SIGMA, steps, PROXIMAL_STEPS, a)
+    return beta[:-1], float(beta[-1]), a, primal, value
 
 
 def _constant_fit(problem: SparseProbeProblem) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,13 +19,14 @@ from formulations import (
     rounding_margin,
 )
 from formulations.losses import Hinge, Squared
-from optprobe.engines import auto
-from optprobe.engines.auto import Choice
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.engine import Engine, Task, engine_named, silent
 from optprobe.engines.solution import Solution, Status
 from optprobe.errors import InputError
 from optprobe.heuristics import incumbent
+
+if TYPE_CHECKING:
+    from optprobe.engines.auto import Choice
 
 SEPARABLE = 1e-9
 """The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
@@ -68,6 +70,8 @@ def solve(
     if refusal := (asked or engine_named("branch_and_cut")).refuses(problem):
         raise UnsupportedProblem(refusal)
     report = progress or silent
+    from optprobe.engines import auto  # here, since the trees' loops load a compiler
+
     with Budget(time_limit) as budget:
         started = time.perf_counter()
         with threadpool_limits(1, user_api="blas"):

@@ -106,6 +106,11 @@ def no_tolerance(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     claim["result"]["tolerance"] = 1e-7
 
 
+def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    claim["result"]["lower_bound"] += 3e-7
+    claim["result"]["upper_bound"] += 3e-7
+
+
 TAMPERINGS: dict[str, tuple[Change, str]] = {
     "gap above the tolerance": (no_tolerance, "tolerance"),
     "negative column": (set_problem("among", [-1, 0, 1, 2]), "columns allowed"),
@@ -182,10 +187,6 @@ def test_rejects_a_false_dual_sweep(instance: Known, k: int, tmp_path: Path) -> 
     certificate = solve(instance.problem.restated(loss="logistic", k=k), "dual_enumeration").certificate()
     assert verify(certificate.save(tmp_path / "a.cert"), instance.X, instance.y).accepted
 
-    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        claim["result"]["lower_bound"] += 3e-7
-        claim["result"]["upper_bound"] += 3e-7
-
     def shorter(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         arrays["reference"] = arrays["reference"][1:]
 
@@ -205,10 +206,6 @@ def test_rejects_a_false_dual_sweep(instance: Known, k: int, tmp_path: Path) -> 
 def test_rejects_a_false_hinge_sweep(instance: Known, k: int, tmp_path: Path) -> None:
     certificate = solve(instance.problem.restated(loss="hinge", k=k), "dual_enumeration").certificate()
     assert verify(certificate.save(tmp_path / "a.cert"), instance.X, instance.y).accepted
-
-    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        claim["result"]["lower_bound"] += 3e-7
-        claim["result"]["upper_bound"] += 3e-7
 
     def larger_k(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         claim["problem"]["k"] = 3
@@ -285,10 +282,6 @@ def test_rejects_false_pair_leaves(tmp_path: Path) -> None:
     assert len(pairs)
     path = tmp_path / "a.cert"
     assert "bounded as pairs" in verify(certificate.save(path), X, y).reason
-
-    def raise_both(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        claim["result"]["lower_bound"] += 3e-7
-        claim["result"]["upper_bound"] += 3e-7
 
     def no_reference(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         del arrays["reference"]

@@ -100,13 +100,14 @@ def test_a_full_list_goes_on_where_it_stopped() -> None:
     y, w = np.where(rng.random(n) < 0.5, 1.0, -1.0), np.full(n, 1 / n)
     minorant = Minorant.at(Z, y, w, 0.3 * y, 0.5)
     screen = Screen.of(minorant, 0.1)
-    for kernel, prefixes in ((kernels.open_pairs, (0, m)), (kernels.open_triples, (2, 5))):
+    pairs, triples = (screen.E, screen.C), (screen.E, screen.C, screen.D)
+    for kernel, prefixes, products in ((kernels.open_pairs, (0, m), pairs), (kernels.open_triples, (2, 5), triples)):
         found = []
         for capacity in (5 * m, 100 * m):
             rows, j = [], prefixes[0] + 1
             while j < m:
                 out = np.empty((capacity, 3), dtype=np.int64)
-                shares = screen.E, screen.C, screen.D, screen.r, screen.lin, screen.sides
+                shares = *products, screen.r, screen.lin, screen.sides
                 n_found, j = kernel(prefixes, j, *shares, 0.9 - minorant.base, 0.1, out)
                 rows += [tuple(row) for row in out[:n_found].tolist()]
             found.append(rows)

@@ -76,19 +76,17 @@ def _squared(problem: Problem, lower: float) -> Iterator[Ints]:
                 yield np.concatenate([np.tile(np.array(prefix, np.int64), (len(pairs), 1)), pairs + after], axis=1)
             return
         for v in range(len(A) - (k - len(prefix)) + 1):
-            rest, d = A[v, v + 1 :], A[v, v]
-            remaining = A[v + 1 :, v + 1 :] - np.outer(rest, rest / d)
-            yield from below((*prefix, after + v), remaining, u[v + 1 :] - rest * (u[v] / d), gap - u[v] ** 2 / d)
+            yield from below((*prefix, after + v), *_after(A, u, gap, v))
 
     if k == 2:
         yield from below((), A, u, Q)
         return
-    # one thread for each first column
     with ThreadPoolExecutor(cpu_count()) as pool:
+        parts = pool.map(lambda first: list(below((first,), *_after(A, u, Q, first))), range(m - k + 1))
+        yield from chain.from_iterable(parts)
 
-        def of_first(v: int) -> list[Ints]:
-            rest, d = A[v, v + 1 :], A[v, v]
-            remaining = A[v + 1 :, v + 1 :] - np.outer(rest, rest / d)
-            return list(below((v,), remaining, u[v + 1 :] - rest * (u[v] / d), Q - u[v] ** 2 / d))
 
-        yield from chain.from_iterable(pool.map(of_first, range(m - k + 1)))
+def _after(A: Floats, u: Floats, gap: float, v: int) -> tuple[Floats, Floats, float]:
+    """A and u of the columns after v, conditional on it, and what is missing of the gap."""
+    rest, d = A[v, v + 1 :], A[v, v]
+    return A[v + 1 :, v + 1 :] - np.outer(rest, rest / d), u[v + 1 :] - rest * (u[v] / d), gap - float(u[v] ** 2 / d)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .compiled import OPTIONS
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"nsz", "contract", "reassoc", "arcp"},
-}
 CAPACITY = 1 << 14
 
 

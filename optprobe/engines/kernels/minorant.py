@@ -42,7 +42,7 @@ def _pair(
 
 @njit(**OPTIONS)
 def open_pairs(
-    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, D: Floats, r: Floats, lin: Floats, sides: Floats,
+    prefixes: tuple[int, int], first: int, E: Floats, C: Floats, r: Floats, lin: Floats, sides: Floats,
     missing: float, ridge: float, out: Ints,
 ) -> tuple[int, int]:  # fmt: skip
     """List the pairs i < j whose screen does not reach ``missing``, filled up with m; see `open_triples`."""

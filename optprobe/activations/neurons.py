@@ -97,7 +97,7 @@ class NeuronMap:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class Linear:
     """A linear module of a block, outside attention: its qualified name and sizes."""
 
     name: str
@@ -133,7 +133,7 @@ def neuron_map(model: nn.Module) -> NeuronMap:
         raise InputError(
             f"{kind} has no config.hidden_size, so its neurons cannot be located; give a transformers model"
         )
-    if not any(_is_attention(name, module) for name, module in model.named_modules()):
+    if not any(is_attention(name, module) for name, module in model.named_modules()):
         raise InputError(
             f"{kind} has no attention module, so it is not a transformer: there is no MLP to be located in it"
         )
@@ -144,7 +144,7 @@ def neuron_map(model: nn.Module) -> NeuronMap:
             raise InputError(
                 f"{kind} runs {expected} layers with {len(blocks)} blocks: shared blocks are not supported"
             )
-        located += [(stack, name, _linears(name, block)) for name, block in blocks]
+        located += [(stack, name, linear_modules(name, block)) for name, block in blocks]
     order = _Order(model, [x.name for _, _, linears in located for x in linears if x.n_in == x.n_out == d_model])
     layers = tuple(
         _locate(i, stack, block, linears, d_model, order) for i, (stack, block, linears) in enumerate(located)
@@ -255,10 +255,10 @@ def _blocks(model: nn.Module, prefix: str, d_model: int) -> list[tuple[str, nn.M
             break
         named = [(f"{name}.{i}", block) for i, block in enumerate(blocks)]
         inner = [item for item in blocks[0].named_modules() if item[0]]
-        if _is_attention("", blocks[0]) and not any(_is_attention(*item) for item in inner):
+        if is_attention("", blocks[0]) and not any(is_attention(*item) for item in inner):
             continue
         _refuse_mixture(named)
-        if any(x.n_out == d_model for x in _linears(*named[0])):
+        if any(x.n_out == d_model for x in linear_modules(*named[0])):
             return named
     raise InputError(
         f"{type(model).__name__} has no list of like blocks with an MLP in them, so no neurons are located"
@@ -275,31 +275,32 @@ def _refuse_mixture(blocks: Sequence[tuple[str, nn.Module]]) -> None:
                 )
 
 
-def _is_attention(name: str, module: nn.Module) -> bool:
+def is_attention(name: str, module: nn.Module) -> bool:
+    """Return whether a module is attention, by its class or the last part of its name."""
     return bool(_ATTENTION.search(name.rpartition(".")[2]) or _ATTENTION.search(type(module).__name__))
 
 
-def _linears(block_name: str, block: nn.Module) -> list[_Linear]:
+def linear_modules(block_name: str, block: nn.Module) -> list[Linear]:
     """Return the linear modules of a block that are not inside an attention module."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    found: list[_Linear] = []
+    found: list[Linear] = []
     attention: list[str] = []
     for name, module in block.named_modules():
         if not name or any(name.startswith(f"{outer}.") for outer in attention):
             continue
-        if _is_attention(name, module):
+        if is_attention(name, module):
             attention.append(name)
         elif isinstance(module, nn.Linear):
-            found.append(_Linear(f"{block_name}.{name}", module.in_features, module.out_features))
+            found.append(Linear(f"{block_name}.{name}", module.in_features, module.out_features))
         elif isinstance(module, Conv1D):
-            found.append(_Linear(f"{block_name}.{name}", *module.weight.shape))
+            found.append(Linear(f"{block_name}.{name}", *module.weight.shape))
     return found
 
 
 def _locate(
-    index: int, stack: str, block: str, linears: list[_Linear], d_model: int, order: Callable[[], list[str]]
+    index: int, stack: str, block: str, linears: list[Linear], d_model: int, order: Callable[[], list[str]]
 ) -> NeuronLayer:
     """Return the down projection among the linear modules of a block; `order` gives names as they run."""
     candidates = [x for x in linears if x.n_out == d_model]

@@ -1,0 +1,43 @@
+"""Hook points: where they are, and which of them exist."""
+
+from __future__ import annotations
+
+import pytest
+from activation_examples import tiny_model
+from torch import nn
+
+from optprobe.activations import HookSite, hook_site, neuron_map
+from optprobe.errors import InputError
+
+
+def test_the_three_hook_points_of_a_block_without_a_gate() -> None:
+    model = tiny_model("gpt_neox")
+    layer = neuron_map(model).layers[1]
+    assert hook_site(model, layer, "mlp.post") == HookSite("layers.1.mlp.dense_4h_to_h", "input", 48)
+    assert hook_site(model, layer, "mlp.pre") == HookSite("layers.1.mlp.dense_h_to_4h", "output", 48)
+    assert hook_site(model, layer, "resid.post") == HookSite("layers.1", "output", 32)
+
+
+def test_the_up_projection_of_a_square_mlp_is_not_its_down_projection() -> None:
+    model = tiny_model("opt")
+    assert hook_site(model, neuron_map(model).layers[0], "mlp.pre").module == "decoder.layers.0.fc1"
+
+
+def test_a_gated_neuron_has_no_value_before_the_activation() -> None:
+    model = tiny_model("llama")
+    with pytest.raises(InputError, match=r"layers\.0, where a neuron is a product of two pre-activations.*mlp\.post"):
+        hook_site(model, neuron_map(model).layers[0], "mlp.pre")
+
+
+def test_candidates_for_the_up_projection_are_listed() -> None:
+    model = tiny_model("gpt_neox")
+    layer = neuron_map(model).layers[0]
+    model.layers[0].mlp.second = nn.Linear(32, 48)
+    with pytest.raises(InputError, match=r"dense_h_to_4h \(32 to 48\), layers\.0\.mlp\.second \(32 to 48\)"):
+        hook_site(model, layer, "mlp.pre")
+
+
+def test_an_unknown_hook_point_is_refused_with_the_known_ones() -> None:
+    model = tiny_model("gpt_neox")
+    with pytest.raises(InputError, match=r"mlp\.post, mlp\.pre, resid\.post, not 'attn\.out'"):
+        hook_site(model, neuron_map(model).layers[0], "attn.out")

@@ -1,9 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from optprobe.errors import InputError
@@ -30,3 +33,40 @@ def write_file(path: Path, content: str | bytes) -> Path:
         os.unlink(name)
         raise
     return path
+
+
+@contextmanager
+def new_folder(folder: str | Path) -> Iterator[Path]:
+    """Give a folder of a temporary name beside ``folder`` to be filled; sync its files and rename it at the end.
+
+    Left by an exception, Ctrl-C as well, it removes everything that was written. Makes the parent folder. Raises
+    `InputError` where something is there already or the parent folder cannot be written.
+    """
+    final = Path(folder)
+    if final.exists():
+        raise InputError(f"{final} exists already; remove it or give another name")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".part"))
+    except OSError as error:
+        raise InputError(f"the folder {final} cannot be made: {error.strerror}") from error
+    try:
+        yield making
+        for path in (*making.iterdir(), making):
+            _sync(path)
+        making.chmod(0o755)
+        try:
+            making.rename(final)
+        except OSError as error:
+            raise InputError(f"the folder {final} cannot be written: {error.strerror}") from error
+        _sync(final.parent)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

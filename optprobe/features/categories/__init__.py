@@ -1,0 +1,1 @@
+"""The categories of features, one module each, whose object `CATEGORY` the catalogue collects."""

@@ -29,8 +29,10 @@ def write_file(path: Path, content: str | bytes) -> Path:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(name)
+        if isinstance(error, OSError):
+            raise InputError(f"the file {path} cannot be written: {error.strerror}") from error
         raise
     return path
 
@@ -52,7 +54,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
         raise InputError(f"the folder {final} cannot be made: {error.strerror}") from error
     try:
         yield making
-        for path in (*making.iterdir(), making):
+        for path in (*making.rglob("*"), making):
             _sync(path)
         making.chmod(0o755)
         try:

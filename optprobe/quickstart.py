@@ -113,7 +113,7 @@ def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[i
         try:
             store = Activations.open(folder, check_digests=True)
         except StoreDamaged as damage:
-            why = f"extracted again, since {damage}"
+            why = f"repaired, since {damage}, and written"
         else:
             dataset = store.manifest["dataset"]
             if (store.manifest["model"], dataset.get("name")) != (model, data.name):
@@ -123,14 +123,14 @@ def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[i
                 )
             if dataset.get("digest") == data.digest and set(layers) <= set(store.layers):
                 return f"activations in {folder} are intact and are used again"
-            why = "extracted again, since the dataset or the layers have changed"
-        shutil.rmtree(folder)
+            why = "extracted again, since the dataset or the layers have changed,"
+            shutil.rmtree(folder)
 
     def show(moment: ExtractionProgress) -> None:
         report("extracting activations", moment.share)
 
     report("loading the model", 0.0)
-    store = extract(model, data, sorted(layers), folder, progress=show)
+    store = extract(model, data, sorted(layers), folder, values="float32", progress=show)
     return f"{store.n_rows} rows at layers {', '.join(map(str, store.layers))} {why} to {folder}"
 
 

@@ -1,27 +1,34 @@
-"""Activations of a language model's MLP neurons: where the neurons are, extraction, storage, and labelled matrices."""
+"""Activations of a language model's neurons: where the neurons are, extraction, storage, and labelled matrices."""
 
 from __future__ import annotations
 
-from optprobe.activations.extract import ExtractionProgress, extract
+from optprobe.activations.extract import Options, extract, prepare
+from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.hooks import HOOKS, HookSite, hook_site
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
+from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
-from optprobe.activations.store import Activations
+from optprobe.activations.store import Activations, join
 
 __all__ = [
     "HOOKS",
     "Activations",
+    "Extraction",
     "ExtractionProgress",
     "HookSite",
     "LabelledActivations",
     "NeuronLayer",
     "NeuronMap",
+    "NeuronMatrix",
+    "Options",
     "extract",
     "hook_site",
+    "join",
     "load_labelled",
     "load_model",
     "load_tokenizer",
     "neuron_map",
+    "prepare",
     "verify_neuron_map",
 ]

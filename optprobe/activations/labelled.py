@@ -110,7 +110,7 @@ def _from_store(
     feature = store.features[0] if feature is None else feature
     layer = store.layers[0] if layer is None else layer
     values, labels, group = store.select(feature, layer)
-    _check_finite(path, f"layer {layer}", values)
+    store.check((layer,))
     y, groups = labels.astype(np.float64), group.astype(np.int64)
     test = grouped_split(groups, y, test_share, seed)
     dataset = store.manifest["dataset"]

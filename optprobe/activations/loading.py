@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from optprobe.bundled import model_folder
 from optprobe.errors import InputError
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float16")
 BUNDLED = "bundled"
+AUTO, SPLIT = "auto", "split"
 
 
 def load_model(
@@ -31,7 +35,7 @@ def load_model(
     revision : str, optional
         Branch, tag or commit of a hub model.
     device : str, default="auto"
-        A torch device; "auto" is the GPU if there is one.
+        A torch device; "auto" is the GPU if there is one; "split" divides the model among all GPUs, by accelerate.
     dtype : {"float32", "bfloat16", "float16"}
         Type of the weights.
 
@@ -50,16 +54,77 @@ def load_model(
 
     if dtype not in DTYPES:
         raise InputError(f"the type of the weights is one of {', '.join(DTYPES)}, not {dtype!r}")
-    target = resolve_device(device)
-    model, info = _load(AutoModel, name, revision, dtype=getattr(torch, dtype), output_loading_info=True)
+    target = None if device == SPLIT else resolve_device(device)
+    placed = _split() if target is None else {}
+    model, info = _load(AutoModel, name, revision, dtype=getattr(torch, dtype), output_loading_info=True, **placed)
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
         raise InputError(
             f"the model {str(name)!r} has no weights for {missing[0]} ({len(missing)} missing): its files do not "
             "belong to its config.json"
         )
-    loaded: nn.Module = model.to(target).eval()
+    loaded: nn.Module = (model if target is None else model.to(target)).eval()
     return loaded
+
+
+def model_and_tokenizer(
+    model: str | Path | nn.Module, tokenizer: Any, revision: str | None, device: str, dtype: str
+) -> tuple[nn.Module, Any]:
+    """
+    Return a model that is ready to run, and its tokenizer.
+
+    Parameters
+    ----------
+    model : str, Path or torch.nn.Module
+        What `load_model` takes, or a loaded model, which stays as it is.
+    tokenizer : transformers tokenizer, str, Path or None
+        By default the model's own; a loaded model needs it.
+    revision, device, dtype : str
+        As in `load_model`.
+
+    Raises
+    ------
+    InputError
+        If either cannot be had, or a loaded model is on another device.
+    """
+    from torch import nn
+
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer)
+    if not isinstance(model, nn.Module):
+        if tokenizer is None:
+            tokenizer = load_tokenizer(model, revision)
+        return load_model(model, revision, device, dtype), tokenizer
+    if tokenizer is None:
+        raise InputError("a loaded model comes without its tokenizer; give tokenizer= as well")
+    own = next(model.parameters()).device
+    if device not in (AUTO, str(own), own.type):
+        raise InputError(f"the loaded model is on {own}, not on {device!r}; move it there first, or leave device out")
+    return model, tokenizer
+
+
+def context_length(model: nn.Module, tokenizer: Any) -> int | None:
+    """Return the number of tokens that a model can read, None if there is no limit."""
+    from torch import nn
+
+    config: Any = model.config
+    limits = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings") and module.padding_idx is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    known = [int(n) for n in limits if n is not None and 0 < n < 10**9]
+    return min(known, default=None)
+
+
+def check_vocabulary(model: nn.Module, input_ids: tuple[NDArray[np.int64], ...], tokenizer: Any) -> None:
+    """Raise `InputError` if a token id is none of the model's: the tokenizer is another model's."""
+    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
+    largest = max((int(ids.max()) for ids in input_ids if len(ids)), default=0)
+    if largest >= embeddings.num_embeddings:
+        raise InputError(
+            f"the tokenizer {type(tokenizer).__name__} gives the token id {largest}, and {type(model).__name__} knows "
+            f"ids 0 to {embeddings.num_embeddings - 1}; give the tokenizer that belongs to the model"
+        )
 
 
 def load_tokenizer(name: str | Path, revision: str | None = None) -> Any:
@@ -112,6 +177,15 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"the device {device!r} cannot be used here ({_first_line(error)}); try 'cpu'") from error
     return resolved
+
+
+def _split() -> dict[str, str]:
+    """Return the options that divide a model among all GPUs."""
+    from importlib.util import find_spec
+
+    if find_spec("accelerate") is None:
+        raise InputError("a model is split among GPUs by accelerate, which is not installed: pip install accelerate")
+    return {"device_map": "auto"}
 
 
 @contextmanager

@@ -1,33 +1,36 @@
 """
-Activations of a model's MLP neurons at labelled words, and the folder that keeps them.
+Activations of a model's neurons at labelled words, and the folder that keeps them.
 
-The folder holds `manifest.json` (what the numbers are, and the size and sha256 of each file), `rows.npz` (one entry a
-row) and one `layer_<l>.npy` a layer. It is written under a temporary name beside its final one, synced, and renamed.
+The folder holds `manifest.json` (what the numbers are, and the sha256 of every file), `rows.safetensors` (one entry a
+row) and `layer_<l>/<shard>.safetensors`, 2,048 rows each (see `optprobe.activations.shards`). A folder whose manifest
+has no digests yet is being written, or was left so; extracting to it again goes on with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optprobe.activations.matrix import NeuronMatrix
+from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
+from optprobe.activations.shards import DTYPES, map_shard, shard_digest, shard_name
 from optprobe.errors import InputError, StoreDamaged
+from optprobe.files import new_folder, write_file
 
-FORMAT = "optprobe-activations/1"
+FORMAT = "optprobe-activations/2"
 MANIFEST = "manifest.json"
-ROWS = "rows.npz"
-_ROW_ARRAYS = ("text", "start", "end", "token", "group")
+ROWS = "rows.safetensors"
+ROW_ARRAYS = ("row", "text", "start", "end", "token", "group")
+REPAIR = "run the same extraction to the same folder again, which replaces what is damaged"
 _MANIFEST_FIELDS: dict[str, type] = {
     "model": str,
     "hook": str,
@@ -35,42 +38,49 @@ _MANIFEST_FIELDS: dict[str, type] = {
     "features": dict,
     "layers": list,
     "d_mlp": list,
+    "values": list,
     "n_rows": int,
+    "shard_rows": int,
     "dropped_rows": int,
-    "files": dict,
 }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Activations:
     """
-    Post-activation values of MLP neurons, one row a labelled word, one matrix a layer.
+    Values of a model's neurons, one row a labelled word, one matrix a layer.
 
     Parameters
     ----------
     manifest : mapping
-        What the numbers are: model, model_class, revision, hook, dtype, dataset (name, digest, licence), features (name
-        to rule), layers, d_mlp, n_rows, dropped_rows, versions, and more that `extract` records.
+        What the numbers are: model, revision, hook, dataset (name, digest, licence), features (name to rule), layers,
+        d_mlp, values (the type of each layer's), n_rows, dropped_rows, versions, and more that `extract` records.
+    row : ndarray of int32, shape (n_rows,)
+        Index in the dataset.
     text, start, end : ndarray of int32, shape (n_rows,)
         Index of the text in the dataset, and character span of the word in it.
     token : ndarray of int32, shape (n_rows,)
-        Position of the word's token in its context.
+        Position of the word's (last) token in its context.
     group : ndarray of int32, shape (n_rows,)
         Document of each row.
     labels : mapping of str to ndarray of int8, shape (n_rows,)
         Labels in {-1, 0, +1} of each feature; 0: the row does not belong to it.
-    matrices : mapping of int to ndarray of float32, shape (n_rows, d_mlp)
+    matrices : mapping of int to NeuronMatrix
         Neuron values of each layer; memory-mapped where they were read from a folder.
+    folder : Path, optional
+        Where they were read from.
     """
 
     manifest: Mapping[str, Any]
+    row: NDArray[np.int32]
     text: NDArray[np.int32]
     start: NDArray[np.int32]
     end: NDArray[np.int32]
     token: NDArray[np.int32]
     group: NDArray[np.int32]
     labels: Mapping[str, NDArray[np.int8]]
-    matrices: Mapping[int, NDArray[np.float32]]
+    matrices: Mapping[int, NeuronMatrix]
+    folder: Path | None = None
 
     @property
     def n_rows(self) -> int:
@@ -119,7 +129,7 @@ class Activations:
         if layer not in self.matrices:
             raise InputError(f"there is no layer {layer} among these activations, only {_listing(self.layers)}")
         rows = np.flatnonzero(self.labels[feature])
-        return self.matrices[layer][rows], self.labels[feature][rows], self.group[rows]
+        return self.matrices[layer].rows(rows), self.labels[feature][rows], self.group[rows]
 
     def save(self, folder: str | Path) -> None:
         """
@@ -135,10 +145,14 @@ class Activations:
         InputError
             If something is there already, or the folder cannot be written.
         """
-        with StoreWriter(folder) as writer:
+        from optprobe.activations.writer import StoreWriter
+
+        with new_folder(folder) as making, StoreWriter(making, self.manifest, self.row_arrays()) as writer:
             for layer, matrix in self.matrices.items():
-                writer.matrix(layer, *matrix.shape)[:] = matrix
-            writer.commit(self)
+                for start in range(0, self.n_rows, SHARD_ROWS):
+                    rows = np.arange(start, min(start + SHARD_ROWS, self.n_rows))
+                    writer.add(layer, start, matrix.rows(rows).astype(matrix.dtype))
+            writer.finish()
 
     @classmethod
     def open(cls, folder: str | Path, check_digests: bool = False) -> Activations:
@@ -165,19 +179,68 @@ class Activations:
             If a file is missing, truncated or altered.
         """
         folder = Path(folder)
-        manifest = _read_manifest(folder)
-        names = [ROWS, *(_layer_file(layer) for layer in manifest["layers"])]
-        for name in names:
-            _check_file(folder / name, manifest["files"].get(name), check_digests)
-        arrays = _read_rows(folder / ROWS, manifest)
+        manifest = read_manifest(folder)
+        digests = manifest.get("digests")
+        if digests is None:
+            raise InputError(
+                f"{folder} is not finished; run the same extraction to it again, which goes on where it was"
+            )
+        if manifest.get("part"):
+            number, of = manifest["part"]
+            raise InputError(f"{folder} is part {number} of {of} of a store; join it with the others first")
+        arrays = _read_rows(folder, manifest)
         labels = dict(zip(manifest["features"], arrays.pop("labels")))
-        matrices = {
-            layer: _map_matrix(folder / _layer_file(layer), (manifest["n_rows"], d_mlp))
-            for layer, d_mlp in zip(manifest["layers"], manifest["d_mlp"])
-        }
-        return cls(
-            MappingProxyType(manifest), **arrays, labels=MappingProxyType(labels), matrices=MappingProxyType(matrices)
+        try:
+            matrices = {
+                layer: NeuronMatrix(
+                    tuple(map_shard(folder, *shard, digests[shard[0]]) for shard in shards_of(manifest, layer))
+                )
+                for layer in manifest["layers"]
+            }
+        except KeyError as error:
+            raise StoreDamaged(f"{folder / MANIFEST} does not list {error}; {REPAIR}") from error
+        except StoreDamaged as damage:
+            raise StoreDamaged(f"{damage}; {REPAIR}") from damage
+        opened = cls(
+            MappingProxyType(manifest),
+            **arrays,
+            labels=MappingProxyType(labels),
+            matrices=MappingProxyType(matrices),
+            folder=folder,
         )
+        if check_digests:
+            opened.check()
+        return opened
+
+    def check(self, layers: Iterable[int] | None = None) -> None:
+        """
+        Read the files of some layers (by default, of all) and compare the sha256 of their values with the manifest's.
+
+        Activations in memory have nothing to be compared with.
+
+        Raises
+        ------
+        StoreDamaged
+            If a value was altered: the sentence names the file.
+        """
+        if self.folder is None:
+            return
+        for layer in self.layers if layers is None else layers:
+            for name, dtype, shape in shards_of(self.manifest, layer):
+                try:
+                    same = shard_digest(self.folder, name, dtype, shape) == self.manifest["digests"][name]
+                except StoreDamaged as damage:
+                    raise StoreDamaged(f"{damage}; {REPAIR}") from damage
+                if not same:
+                    raise StoreDamaged(
+                        f"{self.folder / name} was altered: its sha256 is not that of the manifest; {REPAIR}"
+                    )
+
+    def row_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return one array a name in `ROW_ARRAYS`, and the labels as one of shape (n_features, n_rows)."""
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ROW_ARRAYS}
+        arrays["labels"] = np.stack([self.labels[name] for name in self.manifest["features"]])
+        return arrays
 
     def __repr__(self) -> str:
         """Say in one line what these activations are."""
@@ -198,134 +261,104 @@ class Activations:
         return "\n".join(lines)
 
 
-class StoreWriter:
-    """
-    A folder of activations that is being written under a temporary name.
+def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, tuple[int, int]]]:
+    """Return name, type and shape (d_mlp, n_rows of the shard) of every shard of a layer."""
+    place = manifest["layers"].index(layer)
+    n_rows, width, dtype = manifest["n_rows"], manifest["d_mlp"][place], manifest["values"][place]
+    bounds = [rows_of_shard(shard, n_rows) for shard in range(-(-n_rows // SHARD_ROWS))]
+    return [(shard_name(layer, i), dtype, (width, stop - start)) for i, (start, stop) in enumerate(bounds)]
 
-    A context manager: `matrix` gives room for a layer, `commit` completes the folder and gives it its name. Left
-    without `commit`, by an exception or Ctrl-C as well, it removes everything it wrote.
+
+def join(parts: Sequence[str | Path], folder: str | Path) -> Activations:
+    """
+    Make one store of parts that were extracted apart.
 
     Parameters
     ----------
+    parts : sequence of str or Path
+        The folders of all parts of one extraction, in any order.
     folder : str or Path
-        The final name; nothing may be there.
+        The store to be made; nothing may be there.
+
+    Returns
+    -------
+    Activations
+        The store, opened.
 
     Raises
     ------
     InputError
-        If something is there already, or the parent folder cannot be written.
+        If the parts are not all parts of one extraction, or the folder is there already.
+    StoreDamaged
+        If a file of a part is missing or altered.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        self._final = Path(folder)
-        if self._final.exists():
-            raise InputError(f"{self._final} exists already; remove it or give another name")
-        try:
-            self._final.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(dir=self._final.parent, prefix=f".{self._final.name}.", suffix=".tmp"))
-        except OSError as error:
-            raise InputError(f"the folder {self._final} cannot be made: {error.strerror}") from error
-        self._matrices: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}
-
-    def __enter__(self) -> Self:
-        """Return the writer."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Remove the temporary folder if it is still there."""
-        self._matrices.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def matrix(self, layer: int, n_rows: int, d_mlp: int) -> NDArray[np.float32]:
-        """
-        Return a file-backed matrix to be filled.
-
-        Parameters
-        ----------
-        layer : int
-            The layer.
-        n_rows, d_mlp : int
-            Its shape.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_rows, d_mlp)
-            Zeros.
-        """
-        self._matrices[layer] = np.lib.format.open_memmap(
-            self._folder / _layer_file(layer), mode="w+", dtype=np.float32, shape=(n_rows, d_mlp)
-        )
-        return self._matrices[layer]
-
-    def commit(self, activations: Activations) -> None:
-        """
-        Write rows and manifest, sync every file, and give the folder its name.
-
-        Parameters
-        ----------
-        activations : Activations
-            What the folder is to hold; its matrices are those this writer gave out.
-
-        Raises
-        ------
-        InputError
-            If the folder cannot be given its name.
-        """
-        for mapped in self._matrices.values():
-            mapped.flush()
-        arrays = {key: getattr(activations, key) for key in _ROW_ARRAYS}
-        arrays["labels"] = np.stack([activations.labels[name] for name in activations.manifest["features"]])
-        np.savez(self._folder / ROWS, **arrays)
-        names = [ROWS, *(_layer_file(layer) for layer in self._matrices)]
-        files = {
-            name: {"bytes": (self._folder / name).stat().st_size, "sha256": _sha256(self._folder / name)}
-            for name in names
-        }
-        manifest = {**activations.manifest, "format": FORMAT, "files": files}
-        (self._folder / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        for path in (*(self._folder / name for name in names), self._folder / MANIFEST, self._folder):
-            _sync(path)
-        self._folder.chmod(0o777 & ~_umask())
-        try:
-            self._folder.rename(self._final)
-        except OSError as error:
-            raise InputError(f"the folder {self._final} cannot be written: {error.strerror}") from error
-        _sync(self._final.parent)
+    manifests = {Path(part): read_manifest(Path(part)) for part in parts}
+    whole = _joined(manifests)
+    with new_folder(folder) as making:
+        for part, manifest in manifests.items():
+            for name in manifest["digests"]:
+                (making / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(part / name, making / name)
+        write_file(making / MANIFEST, manifest_text(whole))
+        Activations.open(making, check_digests=True)
+    return Activations.open(folder)
 
 
-def _layer_file(layer: int) -> str:
-    return f"layer_{layer}.npy"
+def _joined(manifests: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Return the manifest of the whole, after checking that the parts are all of one extraction."""
+    if not manifests:
+        raise InputError("there is no part to join; name the folders of all parts")
+    first = next(iter(manifests))
+    numbers = []
+    digests: dict[str, str] = {}
+    for part, manifest in manifests.items():
+        if manifest.get("digests") is None or not manifest.get("part"):
+            raise InputError(f"{part} is no finished part of a store; extract it with its part number")
+        if different := first_difference(manifests[first], manifest, ("part", "digests")):
+            raise InputError(f"{part} does not belong to {first}: {different}")
+        numbers.append(manifest["part"][0])
+        digests |= manifest["digests"]
+    of = manifests[first]["part"][1]
+    missing = sorted(set(range(1, of + 1)) - set(numbers))
+    if missing or len(numbers) != of:
+        what = f"part {missing[0]} is missing" if missing else "one is there twice"
+        raise InputError(f"the store has {of} parts, and {what}; name the folder of each part once")
+    return {**manifests[first], "part": None, "digests": dict(sorted(digests.items()))}
+
+
+def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: Iterable[str]) -> str | None:
+    """Say in half a sentence where two manifests differ, leaving some entries apart; None if nowhere."""
+    for key in sorted({*one, *other} - set(apart)):
+        if one.get(key) != other.get(key):
+            return f"{key} is {_short(one.get(key))} there and {_short(other.get(key))} here"
+    return None
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """Return a manifest as its file holds it."""
+    return json.dumps(dict(manifest), indent=1, ensure_ascii=False) + "\n"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _listing(numbers: tuple[int, ...]) -> str:
     return ", ".join(str(n) for n in numbers)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """
+    Return the manifest of a store, finished or not.
 
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a store, with the fields that this module reads and their types."""
+    Raises
+    ------
+    InputError
+        If the folder does not exist or is no store of this format.
+    StoreDamaged
+        If the manifest cannot be used.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
@@ -342,50 +375,30 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if not isinstance(manifest.get(key), kind):
             raise StoreDamaged(f"{path} has no valid entry {key!r}; extract the activations again")
     sizes = [*manifest["layers"], *manifest["d_mlp"]]
-    if len(manifest["layers"]) != len(manifest["d_mlp"]) or not all(type(n) is int and n >= 0 for n in sizes):
+    per_layer = {len(manifest[key]) for key in ("layers", "d_mlp", "values")}
+    if len(per_layer) != 1 or not all(type(n) is int and n >= 0 for n in sizes):
         raise StoreDamaged(f"{path}: 'layers' and 'd_mlp' are not whole numbers, one a layer; extract again")
+    if manifest["shard_rows"] != SHARD_ROWS or not set(manifest["values"]) <= set(DTYPES):
+        raise StoreDamaged(f"{path}: its shards are not of {SHARD_ROWS} rows of {' or '.join(DTYPES)}; extract again")
     return manifest  # type: ignore[no-any-return]
 
 
-def _check_file(path: Path, entry: object, check_digest: bool) -> None:
-    """Compare a file with its entry in the manifest."""
-    if not isinstance(entry, dict):
-        raise StoreDamaged(f"{path.parent / MANIFEST} does not list {path.name}; extract the activations again")
-    if not path.is_file():
-        raise StoreDamaged(f"{path} is missing; extract the activations again")
-    size = path.stat().st_size
-    if size != entry.get("bytes"):
-        raise StoreDamaged(f"{path} has {size} bytes instead of {entry.get('bytes')}; extract the activations again")
-    if check_digest and _sha256(path) != entry.get("sha256"):
-        raise StoreDamaged(f"{path} was altered: its sha256 is not that of the manifest; extract the activations again")
-
-
-def _read_rows(path: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _read_rows(folder: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Return the row arrays of a store, and `labels` of shape (n_features, n_rows)."""
-    n_rows = manifest["n_rows"]
-    expected = {key: ((n_rows,), np.dtype(np.int32)) for key in _ROW_ARRAYS}
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path, n_rows = folder / ROWS, manifest["n_rows"]
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest["digests"].get(ROWS):
+            raise StoreDamaged(f"{path} was altered: its sha256 is not that of the manifest; {REPAIR}")
+        arrays = load(content)
+    except (OSError, SafetensorError) as error:
+        raise StoreDamaged(f"{path} is missing or cannot be read ({error}); {REPAIR}") from error
+    expected = {name: ((n_rows,), np.dtype(np.int32)) for name in ROW_ARRAYS}
     expected |= {"labels": ((len(manifest["features"]), n_rows), np.dtype(np.int8))}  # type: ignore[dict-item]
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in expected}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreDamaged(f"{path} cannot be read ({error}); extract the activations again") from error
-    for key, (shape, dtype) in expected.items():
-        if arrays[key].shape != shape or arrays[key].dtype != dtype:
-            raise StoreDamaged(
-                f"{path}: {key!r} is {arrays[key].dtype} of shape {arrays[key].shape}, not {dtype} {shape}"
-            )
-    return arrays
-
-
-def _map_matrix(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Map a matrix file, and compare its type and shape with the manifest's."""
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreDamaged(f"{path} cannot be read ({error}); extract the activations again") from error
-    if matrix.dtype != np.float32 or matrix.shape != shape:
-        raise StoreDamaged(
-            f"{path} holds {matrix.dtype} of shape {matrix.shape}, and the manifest says float32 {shape}"
-        )
-    return matrix  # type: ignore[no-any-return]
+    for name, (shape, dtype) in expected.items():
+        if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != dtype:
+            raise StoreDamaged(f"{path}: {name!r} is not {dtype} of shape {shape}; {REPAIR}")
+    return {name: arrays[name] for name in expected}

@@ -1,49 +1,101 @@
-"""``optprobe extract``: activations of a model's MLP neurons at labelled tokens."""
+"""``optprobe extract``: values of a model's neurons at labelled tokens."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "extract the post-activation MLP neurons of a model at the labelled tokens of a dataset, to a folder"
+if TYPE_CHECKING:
+    from optprobe.activations import ExtractionProgress
+    from optprobe.activations.extraction import Report
+
+HELP = "extract the values of a model's neurons at the labelled tokens of a dataset, to a folder; goes on where it was"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='a model folder or hub name, or "bundled"')
     parser.add_argument("--dataset", default="bundled", help="a dataset or feature by name (default: bundled)")
     parser.add_argument("--layers", type=int, nargs="+", help="layers to extract (default: all)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the activations")
-    parser.add_argument("--revision", help="revision of a hub model")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (default: auto)")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the values")
+    parser.add_argument("--hook", choices=("mlp.post", "mlp.pre", "resid.post"), default="mlp.post")
+    parser.add_argument("--token", choices=("last", "first", "every"), default="last", help="which token of a word")
+    parser.add_argument("--tokenizer", metavar="T", help="a folder or hub name (default: the model's own)")
+    parser.add_argument("--revision", help="revision of a hub model: 40 hex digits pin it")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ..., or split: all GPUs (default: auto)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="of the weights")
+    parser.add_argument("--values", choices=("float16", "float32"), default="float16", help="type of the values kept")
+    parser.add_argument("--context", type=int, metavar="N", help="tokens of a text that are read (default: all it can)")
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch (default: 4096, GPU 32768)")
+    parser.add_argument(
+        "--shard", type=part_of, metavar="I/N", help="part I of N, for many machines; see optprobe join"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import Progress, TimeRemainingColumn
-
-    from optprobe.activations import ExtractionProgress, extract
+    from optprobe.activations import prepare
     from optprobe.features import load
 
-    data = load(arguments.dataset)
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("extracting", total=None)
-
-        def report(moment: ExtractionProgress) -> None:
-            bar.update(task, completed=moment.done, total=moment.total)
-
-        activations = extract(
+    with token_bar("extracting") as report:
+        extraction = prepare(
             arguments.model,
-            data,
+            load(arguments.dataset),
             arguments.layers,
-            arguments.out,
+            hook=arguments.hook,
+            tokenizer=arguments.tokenizer,
             revision=arguments.revision,
             device=arguments.device,
-            batch_size=arguments.batch_size,
+            dtype=arguments.dtype,
+            values=arguments.values,
+            token=arguments.token,
+            context=arguments.context,
+            batch_tokens=arguments.batch_tokens,
             progress=report,
         )
-    print(f"{arguments.out}: {activations.n_rows} rows, layers {list(activations.layers)}", file=sys.stdout)
+        try:
+            if arguments.shard is not None:
+                extraction.to_part(arguments.out, *arguments.shard)
+            else:
+                extraction.to_store(arguments.out)
+        except KeyboardInterrupt:
+            print(f"optprobe extract: interrupted; the same command goes on with {arguments.out}", file=sys.stderr)
+            return 130
+    what = f"{extraction.plan.n_rows} rows, layers {extraction.manifest['layers']}"
+    if arguments.shard is not None:
+        what = "part {} of {} of {}; when all are there: optprobe join STORE PART ...".format(*arguments.shard, what)
+    print(f"{arguments.out}: {what}")
     return 0
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """Parse I/N."""
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"the part {text!r} is not of the form I/N with I from 1 to N, such as 2/8")
+    return int(number), int(of)
+
+
+@contextmanager
+def token_bar(what: str) -> Iterator[Report]:
+    """A bar on standard error: tokens, tokens a second and the time left; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]:,.0f} tokens/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None, speed=0.0)
+
+        def report(moment: ExtractionProgress) -> None:
+            bar.update(task, completed=moment.done, total=moment.total, speed=moment.tokens_per_second)
+
+        yield report

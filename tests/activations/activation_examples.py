@@ -28,7 +28,7 @@ from transformers import (
     OPTModel,
 )
 
-from optprobe.activations import Activations
+from optprobe.activations import Activations, NeuronMatrix
 from optprobe.features import FeatureDataset
 
 TEXTS = (
@@ -107,16 +107,20 @@ def small_activations(seed: int = 0, n_rows: int = 40) -> Activations:
         "features": {"even": "+1 for even rows", "rare": "drawn"},
         "layers": [1, 4],
         "d_mlp": [6, 9],
+        "values": ["float32", "float32"],
         "n_rows": n_rows,
         "dropped_rows": 0,
     }
     return Activations(
         manifest=MappingProxyType(manifest),
+        row=np.arange(n_rows, dtype=np.int32),
         text=group,
         start=np.arange(n_rows, dtype=np.int32),
         end=np.arange(1, n_rows + 1, dtype=np.int32),
         token=np.arange(n_rows, dtype=np.int32),
         group=group,
         labels=labels,
-        matrices={layer: rng.normal(size=(n_rows, d)).astype(np.float32) for layer, d in ((1, 6), (4, 9))},
+        matrices={
+            layer: NeuronMatrix.of(rng.normal(size=(n_rows, d)).astype(np.float32)) for layer, d in ((1, 6), (4, 9))
+        },
     )

@@ -15,7 +15,8 @@ import torch
 from activation_examples import TEXTS, tiny_model, words_dataset
 from scipy.special import erf
 
-from optprobe.activations import Activations, ExtractionProgress, extract, load_model
+from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model
+from optprobe.activations.plan import SHARD_ROWS
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset, align_rows
 
@@ -69,19 +70,20 @@ def test_activations_equal_a_hand_computation_from_the_block_s_weights(
     handle.remove()
     neurons = [act(locate(model), x.double().numpy().reshape(-1, x.shape[-1])) for x in inputs]
     expected = np.stack([neurons[t][position] for t, position in zip(words.text, aligned.token)])
-    found = extract(model, words, layers=[1], tokenizer=tokenizer, batch_size=3)
+    found = extract(model, words, layers=[1], tokenizer=tokenizer, batch_tokens=40, values="float32")
     assert found.matrices[1].dtype == np.float32
-    np.testing.assert_allclose(found.matrices[1], expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(np.asarray(found.matrices[1]), expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_neither_batch_size_nor_padding_changes_the_values(family: str, tokenizer: Any, words: FeatureDataset) -> None:
     model = tiny_model(family)
-    alone = extract(model, words, tokenizer=tokenizer, batch_size=1)
-    together = extract(model, words, tokenizer=tokenizer, batch_size=len(TEXTS))
+    alone, together = (
+        extract(model, words, tokenizer=tokenizer, batch_tokens=n, values="float32") for n in (1, 10_000)
+    )
     for layer in alone.layers:
-        scale = np.abs(alone.matrices[layer]).max()
-        np.testing.assert_allclose(together.matrices[layer], alone.matrices[layer], atol=2e-5 * scale)
+        one, other = np.asarray(alone.matrices[layer]), np.asarray(together.matrices[layer])
+        np.testing.assert_allclose(other, one, atol=2e-5 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,11 +98,11 @@ def test_blocks_after_the_last_probed_layer_do_not_run_and_the_model_is_left_as_
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     ran: list[int] = []
     handles = [b.register_forward_pre_hook(lambda *_, i=i: ran.append(i)) for i, b in enumerate(blocks)]
-    extract(model, words, layers=[1, 0], tokenizer=tokenizer, batch_size=2)
+    extract(model, words, layers=[1, 0], tokenizer=tokenizer, batch_tokens=1)
     for handle in handles:
         handle.remove()
     n_traced = 1 if family in ("opt", "llama_square") else 0
-    assert ran.count(0) == ran.count(1) == 3 + n_traced
+    assert ran.count(0) == ran.count(1) == len(TEXTS) + n_traced
     assert ran.count(2) == n_traced
     assert [m.training for m in model.modules()] == modes
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
@@ -135,7 +137,7 @@ def test_the_first_token_can_be_taken_instead_of_the_last(tokenizer: Any, words:
     assert np.all(first.token <= last.token)
     same = first.token == last.token
     assert 0 < same.sum() < len(same)
-    np.testing.assert_array_equal(first.matrices[0][same], last.matrices[0][same])
+    np.testing.assert_array_equal(np.asarray(first.matrices[0])[same], np.asarray(last.matrices[0])[same])
 
 
 def test_every_token_of_a_word_can_be_a_row(tmp_path: Path, tokenizer: Any, words: FeatureDataset) -> None:
@@ -146,26 +148,33 @@ def test_every_token_of_a_word_can_be_a_row(tmp_path: Path, tokenizer: Any, word
     np.testing.assert_array_equal(found.labels["capital"], words.labels["capital"][aligned.row])
 
 
-def test_progress_counts_tokens_to_the_end(tokenizer: Any, words: FeatureDataset) -> None:
+@pytest.mark.parametrize(("aggregation", "of"), [("mean", np.mean), ("max", np.max)])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_span_is_the_mean_or_the_largest_of_its_tokens(
+    aggregation: Any, of: Callable[..., np.ndarray], hook: str, tokenizer: Any
+) -> None:
+    model, words = tiny_model("gpt_neox"), words_dataset(TEXTS[:3])
+    spans = replace(words, start=np.zeros_like(words.start), aggregation=aggregation)
+    aligned = align_rows(spans, tokenizer)
+    found = extract(model, spans, [1], tokenizer=tokenizer, hook=hook, values="float32", batch_tokens=50)
+    every = extract(model, words, [1], tokenizer=tokenizer, token="every", hook=hook, values="float32")
+    assert (aligned.first < aligned.last).any()
+    token = {(t, k): np.asarray(every.matrices[1])[i] for i, (t, k) in enumerate(zip(every.text, every.token))}
+    for row, value in enumerate(np.asarray(found.matrices[1])):
+        part = [token[found.text[row], k] for k in range(aligned.first[row], aligned.last[row] + 1)]
+        np.testing.assert_allclose(value, of(part, axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_progress_counts_tokens_to_the_end(tokenizer: Any) -> None:
     events: list[ExtractionProgress] = []
-    extract(tiny_model("gpt_neox"), words, tokenizer=tokenizer, batch_size=2, progress=events.append)
-    assert len(events) == 3
+    words = words_dataset(TEXTS * 40)
+    extract(tiny_model("gpt_neox"), words, tokenizer=tokenizer, batch_tokens=16, progress=events.append)
+    assert len(events) > 3
     assert [e.share for e in events] == sorted(e.share for e in events)
     assert events[-1].share == 1
     assert events[-1].seconds_left == 0
     assert events[0].seconds_left > 0
-
-
-def test_an_interrupted_extraction_leaves_nothing(tmp_path: Path, tokenizer: Any, words: FeatureDataset) -> None:
-    model = tiny_model("gpt_neox")
-
-    def interrupt(_: ExtractionProgress) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        extract(model, words, out=tmp_path / "store", tokenizer=tokenizer, progress=interrupt)
-    assert list(tmp_path.iterdir()) == []
-    assert not any(m._forward_pre_hooks for m in model.modules())
+    assert events[0].tokens_per_second > 0
 
 
 def test_a_folder_holds_what_memory_holds(tmp_path: Path, tokenizer: Any, words: FeatureDataset) -> None:
@@ -173,13 +182,48 @@ def test_a_folder_holds_what_memory_holds(tmp_path: Path, tokenizer: Any, words:
     kept = extract(model, words, tokenizer=tokenizer)
     stored = extract(model, words, out=tmp_path / "store", tokenizer=tokenizer)
     for layer in kept.layers:
-        assert isinstance(stored.matrices[layer], np.memmap)
+        assert all(isinstance(part, np.memmap) for part in stored.matrices[layer].parts)
         np.testing.assert_array_equal(stored.matrices[layer], kept.matrices[layer])
     assert stored.manifest["model_class"] == "LlamaModel"
     assert stored.manifest["hook"] == "mlp.post"
     assert stored.manifest["dataset"]["digest"] == words.digest
-    with pytest.raises(InputError, match="exists already"):
-        extract(model, words, out=tmp_path / "store", tokenizer=tokenizer)
+
+
+def test_values_are_kept_in_float16_and_layers_beyond_it_in_float32(
+    tmp_path: Path, tokenizer: Any, words: FeatureDataset
+) -> None:
+    model = tiny_model("gpt_neox")
+    with torch.no_grad():
+        model.layers[1].mlp.dense_h_to_4h.bias[5] = 70_000
+    exact = extract(model, words, tokenizer=tokenizer, values="float32")
+    for found in (
+        extract(model, words, tokenizer=tokenizer),
+        extract(model, words, out=tmp_path / "s", tokenizer=tokenizer),
+    ):
+        assert found.manifest["values"] == ["float16", "float32", "float16"]
+        np.testing.assert_array_equal(found.matrices[1], exact.matrices[1])
+        for layer in (0, 2):
+            np.testing.assert_array_equal(found.matrices[layer], np.asarray(exact.matrices[layer]).astype(np.float16))
+
+
+def test_a_layer_that_leaves_float16_late_is_kept_in_float32_from_its_first_row(tmp_path: Path, tokenizer: Any) -> None:
+    words = words_dataset((*TEXTS * 90, "Zyx zyx!"))
+    *others, last = (set(tokenizer(text)["input_ids"]) for text in words.texts)
+    marks = torch.tensor(sorted(last - set().union(*others)))
+    model = tiny_model("gpt_neox")
+    marked: list[bool] = []
+    model.register_forward_pre_hook(
+        lambda _, args, given: marked.append(bool(torch.isin(given["input_ids"], marks).any())), with_kwargs=True
+    )
+    model.layers[1].mlp.act.register_forward_hook(lambda _, args, value: value * 1e7 if marked[-1] else value)
+    options = {"layers": [0, 1], "tokenizer": tokenizer, "batch_tokens": 128}
+    exact = extract(model, words, **options, values="float32")  # type: ignore[arg-type]
+    assert words.n_rows > 2 * SHARD_ROWS
+    assert len(marks)
+    for found in (extract(model, words, **options), extract(model, words, out=tmp_path / "s", **options)):  # type: ignore[arg-type]
+        assert found.manifest["values"] == ["float16", "float32"]
+        np.testing.assert_array_equal(found.matrices[1], exact.matrices[1])
+        np.testing.assert_array_equal(found.matrices[0], np.asarray(exact.matrices[0]).astype(np.float16))
 
 
 def test_a_folder_on_disk_is_loaded_with_its_head_left_out(
@@ -194,7 +238,7 @@ def test_a_folder_on_disk_is_loaded_with_its_head_left_out(
     assert named.manifest["model"] == str(tmp_path / "model")
     half = extract(tmp_path / "model", words, layers=[2], device="cpu", dtype="bfloat16")
     assert half.manifest["dtype"] == "bfloat16"
-    assert half.matrices[2].dtype == np.float32
+    assert half.matrices[2].dtype == np.float16
 
 
 def test_the_bundled_model_gives_labelled_neurons(words: FeatureDataset) -> None:
@@ -220,7 +264,7 @@ def test_activations_that_are_not_finite_are_reported(tokenizer: Any, words: Fea
         ({"layers": [3]}, "no layer 3: its layers are 0 to 2"),
         ({"layers": [-1]}, "no layer -1"),
         ({"layers": []}, "no layer in an empty list"),
-        ({"batch_size": 0}, "number of texts from 1, not 0"),
+        ({"batch_tokens": 0}, "number of tokens from 1, not 0"),
         ({"tokenizer": None}, "comes without its tokenizer"),
         ({"device": "cuda"}, "the loaded model is on cpu, not on 'cuda'"),
         ({"token": "middle"}, "its 'first' or 'every' one, not 'middle'"),
@@ -289,7 +333,7 @@ def test_rows_of_one_text_and_token_may_repeat(tokenizer: Any, words: FeatureDat
     )
     model = tiny_model("gpt_neox")
     once, found = (extract(model, data, layers=[1], tokenizer=tokenizer) for data in (words, doubled))
-    np.testing.assert_array_equal(found.matrices[1], once.matrices[1][twice])
+    np.testing.assert_array_equal(found.matrices[1], np.asarray(once.matrices[1])[twice[found.row]])
 
 
 def test_importing_the_packages_loads_neither_torch_nor_transformers() -> None:

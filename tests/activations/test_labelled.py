@@ -149,7 +149,7 @@ def test_a_store_gives_one_feature_and_layer_split_by_document(tmp_path: Path) -
     assert len(found.X_train) + len(found.X_test) == 120
     assert abs(len(found.X_test) - 30) <= 4
     rows = np.concatenate([found.X_train, found.X_test])
-    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(store.matrices[4][:, 0]))
+    np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(np.asarray(store.matrices[4])[:, 0]))
     assert dict(found.scope) == {
         "model": "tiny",
         "revision": None,

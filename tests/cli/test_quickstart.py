@@ -73,13 +73,15 @@ def test_ctrl_c_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_activations_are_used_again_or_extracted_again(small: job.Quickstart, tmp_path: Path) -> None:
+def test_activations_are_used_again_repaired_or_extracted_again(small: job.Quickstart, tmp_path: Path) -> None:
     folder, data = tmp_path / "activations", load("bundled")
     shutil.copytree(small.page.parent / "activations", folder)
     assert "used again" in job.extracted(folder, "bundled", data, (0,), silent)
-    matrix = folder / "layer_0.npy"
-    matrix.write_bytes(matrix.read_bytes()[:-4])
-    assert "extracted again, since" in job.extracted(folder, "bundled", data, (0,), silent)
+    shard = folder / "layer_0" / "000000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-4])
+    assert "repaired, since" in job.extracted(folder, "bundled", data, (0,), silent)
+    assert "used again" in job.extracted(folder, "bundled", data, (0,), silent)
+    assert "extracted again, since" in job.extracted(folder, "bundled", data, (0, 1), silent)
     again, first = Activations.open(folder), Activations.open(small.page.parent / "activations")
     np.testing.assert_array_equal(again.matrices[0], first.matrices[0])
 

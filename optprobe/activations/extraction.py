@@ -1,0 +1,291 @@
+"""The run of an extraction: chunk after chunk through the model, and the values into a sink."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optprobe.activations.forward import Forward
+from optprobe.activations.hooks import HookSite
+from optprobe.activations.matrix import NeuronMatrix
+from optprobe.activations.neurons import NeuronLayer
+from optprobe.activations.plan import SHARD_ROWS, Batch, Chunk, Plan, rows_of_shard
+from optprobe.activations.store import Activations
+from optprobe.activations.writer import StoreWriter
+from optprobe.errors import InputError
+from optprobe.features.dataset import FeatureDataset
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ExtractionProgress:
+    """
+    How far an extraction is.
+
+    Parameters
+    ----------
+    done, total : int
+        Tokens run and tokens to be run.
+    seconds : float
+        Seconds since the first batch began.
+    """
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """Share of the tokens that were run, 0 to 1."""
+        return self.done / self.total
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens run in a second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds left if the tokens to come take as long as those done."""
+        return self.seconds * (self.total - self.done) / self.done
+
+
+Report = Callable[[ExtractionProgress], object]
+
+
+class Sink(Protocol):
+    """What takes the values of an extraction, layer by layer, in consecutive rows."""
+
+    @property
+    def dtypes(self) -> dict[int, str]:
+        """The type in which each layer is kept."""
+
+    def missing(self) -> dict[int, list[int]]:
+        """Return the shards of each layer that are still to be filled."""
+
+    def add(self, layer: int, start: int, values: NDArray[Any]) -> None:
+        """Take the values of a layer, shape (m, width), in the rows from `start`."""
+
+    def promote(self, layer: int) -> None:
+        """Keep a layer in float32; what was kept of it is missing again."""
+
+
+class _Memory:
+    """A sink of arrays."""
+
+    def __init__(self, n_rows: int, widths: dict[int, int], dtypes: dict[int, str]) -> None:
+        self.arrays = {layer: np.zeros((n_rows, width), dtype=dtypes[layer]) for layer, width in widths.items()}
+        self._filled = {layer: np.zeros(n_rows, dtype=bool) for layer in widths}
+
+    @property
+    def dtypes(self) -> dict[int, str]:
+        return {layer: str(array.dtype) for layer, array in self.arrays.items()}
+
+    def missing(self) -> dict[int, list[int]]:
+        absent = {
+            layer: [int(s) for s in np.unique(np.flatnonzero(~filled) // SHARD_ROWS)]
+            for layer, filled in self._filled.items()
+        }
+        return {layer: shards for layer, shards in absent.items() if shards}
+
+    def add(self, layer: int, start: int, values: NDArray[Any]) -> None:
+        self.arrays[layer][start : start + len(values)] = values
+        self._filled[layer][start : start + len(values)] = True
+
+    def promote(self, layer: int) -> None:
+        self.arrays[layer] = np.zeros(self.arrays[layer].shape, dtype=np.float32)
+        self._filled[layer][:] = False
+
+
+class _Overflow(Exception):
+    """A layer has a value beyond float16."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """
+    A model, where its values are, and what is to be run through it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    sites : mapping of NeuronLayer to HookSite
+        Where the values of each probed layer are, the layers in the order in which they run.
+    data : FeatureDataset
+        The labelled words.
+    plan : Plan
+        The rows, and the texts in the order in which they run.
+    manifest : mapping
+        What the values are, in JSON values.
+    progress : callable, optional
+        Called with an `ExtractionProgress` after each chunk of texts.
+    """
+
+    model: nn.Module
+    sites: Mapping[NeuronLayer, HookSite]
+    data: FeatureDataset
+    plan: Plan
+    manifest: Mapping[str, Any]
+    progress: Report | None = None
+
+    def to_memory(self) -> Activations:
+        """
+        Run everything, and keep the values in memory.
+
+        Raises
+        ------
+        InputError
+            If a value is not finite, or a text does not fit in memory.
+        """
+        widths = {layer.layer: site.width for layer, site in self.sites.items()}
+        memory = _Memory(self.plan.n_rows, widths, dict(zip(self.manifest["layers"], self.manifest["values"])))
+        self.fill(memory)
+        rows: dict[str, Any] = self._row_arrays()
+        labels = dict(zip(self.manifest["features"], rows.pop("labels")))
+        manifest = {**self.manifest, "values": list(memory.dtypes.values())}
+        return Activations(
+            MappingProxyType(manifest),
+            **rows,
+            labels=MappingProxyType(labels),
+            matrices=MappingProxyType({layer: NeuronMatrix.of(array) for layer, array in memory.arrays.items()}),
+        )
+
+    def to_store(self, folder: str | Path) -> Activations:
+        """
+        Run what a store lacks, from nothing or from where an earlier run stopped, and open it.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, cannot be written, or is being written by another process; and as
+            `to_memory` does. Whole shards stay in any case.
+        """
+        self._write(folder, self.manifest)
+        return Activations.open(folder)
+
+    def to_part(self, folder: str | Path, number: int, of: int) -> None:
+        """
+        Run what part `number`, from 1, of `of` parts lacks; `join` makes a store of all parts.
+
+        Raises
+        ------
+        InputError
+            If there is no such part, and as `to_store` does.
+        """
+        if not 1 <= number <= of:
+            raise InputError(f"there is no part {number} of {of}; parts are numbered from 1")
+        self._write(folder, {**self.manifest, "part": [number, of]})
+
+    def _write(self, folder: str | Path, manifest: Mapping[str, Any]) -> None:
+        with StoreWriter(folder, manifest, self._row_arrays()) as writer:
+            self.fill(writer)
+            writer.finish()
+
+    def fill(self, sink: Sink) -> None:
+        """Run what the sink misses, until it misses nothing."""
+        while missing := sink.missing():
+            shards = sorted({shard for absent in missing.values() for shard in absent})
+            bounds = np.array([rows_of_shard(shard, self.plan.n_rows) for shard in shards])
+            chunks = [c for c in self.plan.chunks() if ((bounds[:, 0] < c.stop) & (bounds[:, 1] > c.start)).any()]
+            sites = {layer: site for layer, site in self.sites.items() if layer.layer in missing}
+            done, total, began = 0, sum(chunk.n_tokens for chunk in chunks), time.perf_counter()
+            with Forward(self.model, sites, self.plan, self.data.aggregation) as forward:
+                for chunk in chunks:
+                    self._run(forward, chunk, sites, sink)
+                    done += chunk.n_tokens
+                    if self.progress is not None:
+                        self.progress(ExtractionProgress(done, total, time.perf_counter() - began))
+
+    def _run(self, forward: Forward, chunk: Chunk, sites: dict[NeuronLayer, HookSite], sink: Sink) -> None:
+        """Run a chunk and hand its values over; again, in float32, where a layer leaves float16."""
+        while True:
+            kept = {
+                layer.layer: np.empty((chunk.stop - chunk.start, site.width), dtype=sink.dtypes[layer.layer])
+                for layer, site in sites.items()
+            }
+            try:
+                ran = chain.from_iterable(map(forward.run, chunk.batches))
+                for batch, values in _on_host(ran, sink.dtypes):
+                    for layer, array in values.items():
+                        self._check_finite(array, layer, batch)
+                        kept[layer][batch.rows - chunk.start] = array
+            except _Overflow as overflow:
+                sink.promote(overflow.args[0])
+            else:
+                break
+        for layer, array in kept.items():
+            sink.add(layer, chunk.start, array)
+
+    def _check_finite(self, values: NDArray[Any], layer: int, batch: Batch) -> None:
+        """Report the first value that is not a number; raise `_Overflow` where it is float16's infinity."""
+        if values.dtype == np.float16:
+            finite = bool(((values.view(np.uint16) & 0x7C00) != 0x7C00).all())
+        else:
+            finite = bool(np.isfinite(values).all())
+        if finite:
+            return
+        if values.dtype == np.float16 and not np.isnan(values).any():
+            raise _Overflow(layer)
+        i, neuron = np.argwhere(~np.isfinite(values))[0]
+        row = batch.rows[i]
+        raise InputError(
+            f"neuron {neuron} of layer {layer} is {values[i, neuron]} at token {self.plan.last[row]} of text "
+            f"{self.plan.text[row]}: the model overflows or its weights are damaged; try dtype='float32'"
+        )
+
+    def _row_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the row arrays of a store; `labels` has the shape (n_features, n_rows)."""
+        data, plan = self.data, self.plan
+        return {
+            "row": plan.row.astype(np.int32),
+            "text": plan.text,
+            "start": data.start[plan.row],
+            "end": data.end[plan.row],
+            "token": plan.last,
+            "group": data.group[plan.row],
+            "labels": np.stack([data.labels[name][plan.row] for name in data.features]),
+        }
+
+
+def _on_host(
+    ran: Iterator[tuple[Batch, dict[int, torch.Tensor]]], dtypes: dict[int, str]
+) -> Iterator[tuple[Batch, dict[int, NDArray[Any]]]]:
+    """Copy values to the host in the type in which they are kept; from a GPU, while the next batch runs."""
+    import torch
+
+    waiting: tuple[Batch, dict[int, torch.Tensor], torch.cuda.Event | None] | None = None
+    for batch, values in ran:
+        copied, event = {}, None
+        for layer, value in values.items():
+            converted = value.to(getattr(torch, dtypes[layer]))
+            if converted.is_cuda:
+                pinned = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
+                converted = pinned.copy_(converted, non_blocking=True)
+                event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                event.record()
+            copied[layer] = converted
+        if waiting is not None:
+            yield _arrived(*waiting)
+        waiting = batch, copied, event
+    if waiting is not None:
+        yield _arrived(*waiting)
+
+
+def _arrived(
+    batch: Batch, copied: dict[int, torch.Tensor], event: torch.cuda.Event | None
+) -> tuple[Batch, dict[int, NDArray[Any]]]:
+    if event is not None:
+        event.synchronize()
+    return batch, {layer: value.numpy() for layer, value in copied.items()}

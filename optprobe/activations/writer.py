@@ -1,0 +1,199 @@
+"""A store that is being written: shard by shard, by one process, from where the last one stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
+from optprobe.activations.shards import shard_digest, shard_name, write_shard
+from optprobe.activations.store import (
+    FORMAT,
+    MANIFEST,
+    ROWS,
+    first_difference,
+    manifest_text,
+    read_manifest,
+    shards_of,
+)
+from optprobe.errors import InputError, StoreDamaged
+from optprobe.files import write_file
+
+LOCK = ".lock"
+
+
+class StoreWriter:
+    """
+    The one writer of a store: a context manager that begins the folder, or goes on with what is in it.
+
+    `missing` says which shards are to be filled, `add` takes values, `finish` completes the manifest. Whatever ends the
+    process, the folder holds whole shards only, and another writer goes on.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where; nothing, an empty folder, or a store of the same manifest.
+    manifest : mapping
+        What the numbers are; its `digests` are disregarded.
+    rows : mapping of str to ndarray
+        The arrays of `rows.safetensors`.
+
+    Raises
+    ------
+    InputError
+        On entering: if the folder holds something else, cannot be written, or another process is writing it.
+    """
+
+    def __init__(self, folder: str | Path, manifest: Mapping[str, Any], rows: Mapping[str, NDArray[Any]]) -> None:
+        from filelock import FileLock
+
+        self._folder = Path(folder)
+        stated = {**manifest, "format": FORMAT, "shard_rows": SHARD_ROWS, "digests": None}
+        self._manifest: dict[str, Any] = json.loads(manifest_text({"part": None, **stated}))
+        self._rows = rows
+        self._digests: dict[str, str] = {}
+        self._buffers: dict[int, tuple[int, int, NDArray[Any]]] = {}
+        self._lock = FileLock(self._folder / LOCK, timeout=0)
+
+    def __enter__(self) -> Self:
+        """Take the lock, and find what is there."""
+        from filelock import Timeout
+
+        made = not self._folder.exists()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            foreign = [path.name for path in self._folder.iterdir() if path.name not in (LOCK, MANIFEST)]
+            if foreign and not (self._folder / MANIFEST).exists():
+                raise InputError(f"{self._folder} is not a store of activations and not empty; give another folder")
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"another process is writing to {self._folder}; wait for it, or give another folder"
+            ) from error
+        except OSError as error:
+            raise InputError(f"the folder {self._folder} cannot be made: {error.strerror}") from error
+        try:
+            self._begin()
+        except BaseException:
+            self._release()
+            if made and not (self._folder / MANIFEST).exists():
+                self._folder.rmdir()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lock back; whole shards stay."""
+        self._release()
+
+    @property
+    def dtypes(self) -> dict[int, str]:
+        """The type of each layer's values."""
+        return dict(zip(self._manifest["layers"], self._manifest["values"]))
+
+    def missing(self) -> dict[int, list[int]]:
+        """Return the shards of each layer that this writer still has to fill; layers without any are left out."""
+        n_shards = -(-self._manifest["n_rows"] // SHARD_ROWS)
+        own = range(n_shards)
+        if part := self._manifest["part"]:
+            number, of = part
+            own = range(n_shards * (number - 1) // of, n_shards * number // of)
+        absent = {
+            layer: [s for s in own if shard_name(layer, s) not in self._digests] for layer in self._manifest["layers"]
+        }
+        return {layer: shards for layer, shards in absent.items() if shards}
+
+    def add(self, layer: int, start: int, values: NDArray[Any]) -> None:
+        """
+        Take values of consecutive rows, and write the shards that they complete.
+
+        Rows before the first shard boundary are dropped, unless they follow those given last.
+
+        Parameters
+        ----------
+        layer : int
+            The layer.
+        start : int
+            The first row.
+        values : ndarray, shape (m, d_mlp)
+            Of the layer's type.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be written.
+        """
+        n_rows, stop = self._manifest["n_rows"], start + len(values)
+        for shard in range(start // SHARD_ROWS, -(-stop // SHARD_ROWS)):
+            first, end = rows_of_shard(shard, n_rows)
+            a, b = max(start, first), min(stop, end)
+            if a == first:
+                self._buffers[layer] = shard, 0, np.empty((end - first, values.shape[1]), values.dtype)
+            open_shard, filled, buffer = self._buffers.get(layer, (-1, 0, values))
+            if (open_shard, filled, buffer.dtype) != (shard, a - first, values.dtype):
+                continue
+            buffer[a - first : b - first] = values[a - start : b - start]
+            self._buffers[layer] = shard, b - first, buffer
+            name = shard_name(layer, shard)
+            if b == end and name not in self._digests:
+                self._digests[name] = write_shard(self._folder, name, buffer)
+
+    def promote(self, layer: int) -> None:
+        """Keep a layer in float32 from here on: its shards in float16 go, and are missing again."""
+        self._manifest["values"][self._manifest["layers"].index(layer)] = "float32"
+        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+        for name, *_ in shards_of(self._manifest, layer):
+            (self._folder / name).unlink(missing_ok=True)
+            self._digests.pop(name, None)
+
+    def finish(self) -> None:
+        """Complete the manifest; raises `InputError` if it cannot be written."""
+        if absent := self.missing():
+            raise InputError(f"{self._folder} lacks {sum(map(len, absent.values()))} shards, so it cannot be finished")
+        self._manifest["digests"] = dict(sorted(self._digests.items()))
+        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+
+    def _begin(self) -> None:
+        from safetensors.numpy import save
+
+        if (self._folder / MANIFEST).exists():
+            self._resume()
+        for leftover in self._folder.rglob(".*.part"):
+            leftover.unlink()
+        rows = save({name: np.ascontiguousarray(array) for name, array in self._rows.items()})
+        self._digests[ROWS] = hashlib.sha256(rows).hexdigest()
+        if not (self._folder / ROWS).is_file() or (self._folder / ROWS).read_bytes() != rows:
+            write_file(self._folder / ROWS, rows)
+        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+
+    def _resume(self) -> None:
+        """Compare manifests, and find the shards that are there and whole."""
+        found = read_manifest(self._folder)
+        if different := first_difference(found, self._manifest, ("digests", "values")):
+            raise InputError(
+                f"{self._folder} holds an extraction of something else: {different}; give another folder, or remove it"
+            )
+        self._manifest["values"] = [
+            old if old == "float32" else new for old, new in zip(found["values"], self._manifest["values"])
+        ]
+        stated = found["digests"] or {}
+        for layer in self._manifest["layers"]:
+            for name, dtype, shape in shards_of(self._manifest, layer):
+                try:
+                    digest = shard_digest(self._folder, name, dtype, shape)
+                except StoreDamaged:
+                    continue
+                if stated.get(name, digest) == digest:
+                    self._digests[name] = digest
+
+    def _release(self) -> None:
+        (self._folder / LOCK).unlink(missing_ok=True)
+        self._lock.release()

@@ -30,7 +30,8 @@ class HookSite:
     module : str
         Qualified name of the hooked module.
     side : {"input", "output"}
-        Whether the value is the module's first positional input, or its output (a tensor, or the first of a tuple).
+        Whether the value is the module's first positional input, or its output (a tensor, or the first of a tuple
+        or list).
     width : int
         Size of the last axis of the value.
     """
@@ -92,6 +93,6 @@ def _up_projection(model: nn.Module, layer: NeuronLayer) -> str:
         if x.name != layer.projection and (x.n_in, x.n_out) == (layer.d_model, layer.d_mlp)
     ]
     if len(found) != 1:
-        names = ", ".join(f"{x.name} ({x.n_in} to {x.n_out})" for x in found) or "none"
+        names = ", ".join(map(str, found)) or "none"
         raise InputError(f"the block {layer.block} has not exactly one up projection; its candidates are: {names}")
     return found[0].name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optprobe.activations.extract import ExtractionProgress, extract
-from optprobe.activations.hooks import HOOKS, HookSite, hook_site
+from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
@@ -18,6 +18,7 @@ __all__ = [
     "NeuronLayer",
     "NeuronMap",
     "extract",
+    "hook_points",
     "hook_site",
     "load_labelled",
     "load_model",

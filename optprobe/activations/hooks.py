@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from optprobe.activations.neurons import NeuronLayer, is_attention, linear_modules
+from optprobe.activations.neurons import NeuronLayer, NeuronMap, is_attention, linear_modules
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,6 +78,33 @@ def hook_site(model: nn.Module, layer: NeuronLayer, hook: str) -> HookSite:
             )
         return HookSite(layer.block, "output", layer.d_model)
     raise InputError(f"the hook point is one of {', '.join(HOOKS)}, not {hook!r}")
+
+
+def hook_points(model: nn.Module, neurons: NeuronMap) -> tuple[str, ...]:
+    """
+    Return the hook points that every layer of a model has.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    neurons : NeuronMap
+        Its neuron map.
+
+    Returns
+    -------
+    tuple of str
+        Those of `HOOKS`, in their order.
+    """
+
+    def exists(layer: NeuronLayer, hook: str) -> bool:
+        try:
+            hook_site(model, layer, hook)
+        except InputError:
+            return False
+        return True
+
+    return tuple(hook for hook in HOOKS if all(exists(layer, hook) for layer in neurons.layers))
 
 
 def _up_projection(model: nn.Module, layer: NeuronLayer) -> str:

@@ -180,19 +180,25 @@ def verify_neuron_map(model: nn.Module, neurons: NeuronMap | None = None, per_la
     Raises
     ------
     InputError
-        If a projection does not run exactly once in a forward pass, or a deviation is beyond rounding.
+        If a projection does not run exactly once in a forward pass, on the tokens text by text, or a deviation is
+        beyond rounding.
     """
     import torch
 
     neurons = neurons or neuron_map(model)
     rng = np.random.default_rng(seed)
-    tokens = torch.from_numpy(rng.integers(0, _vocabulary(model), size=(1, 5)))
+    tokens = torch.from_numpy(rng.integers(0, _vocabulary(model), size=(2, 5)))
     worst = 0.0
     for layer in neurons.layers:
         projection = model.get_submodule(layer.projection)
         weight: torch.Tensor = projection.weight.detach()  # type: ignore[operator]
         rows = weight if type(projection).__name__ == "Conv1D" else weight.T
         before, after = _projection_io(model, projection, tokens, None)
+        if before.shape[:-1] not in ((2, 5), (10,)):
+            raise InputError(
+                f"{layer.projection} is given {tuple(before.shape)} for 2 texts of 5 tokens: {neurons.model_class} "
+                "does not run it on all tokens, text by text, so its rows cannot be told apart"
+            )
         for j in rng.choice(layer.d_mlp, size=min(per_layer, layer.d_mlp), replace=False):
             _, changed = _projection_io(model, projection, tokens, int(j))
             deviation = (changed - after + before[..., j, None] * rows[j]).abs().max() / after.abs().max()
@@ -393,9 +399,6 @@ def _projection_io(
 
 def _vocabulary(model: nn.Module) -> int:
     try:
-        embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
-    except NotImplementedError as error:
-        raise InputError(
-            f"{type(model).__name__} has no table of tokens to draw from for a check by numbers"
-        ) from error
-    return int(embeddings.num_embeddings)
+        return int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    except (NotImplementedError, AttributeError) as error:
+        raise InputError(f"{type(model).__name__} has no table of tokens to draw from: it is not checked") from error

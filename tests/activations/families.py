@@ -19,8 +19,8 @@ class Family:
     """
     A family of transformers.
 
-    Paths lie below a block; ``*`` is any one name. A neuron is act(up), or in a gated MLP act(gate) * up. ``path:0`` and
-    ``path:1`` are the halves of a fused projection's output.
+    Paths lie below a block; ``*`` is any one name. A neuron is act(up), or in a gated MLP act(gate) * up. ``path:0``
+    and ``path:1`` are the halves of a fused projection's output.
     """
 
     model_type: str
@@ -144,6 +144,18 @@ FAMILIES: dict[str, Family] = {
     "nemotron": Family("nemotron", _GROUPED, "mlp.down_proj", "mlp.up_proj", activation="relu2"),
     "arcee": Family("arcee", _HEADS, "mlp.down_proj", "mlp.up_proj", activation="relu2"),
     "persimmon": Family("persimmon", _PLAIN, **_NEOX, activation="relu2"),
+    "nanochat": Family("nanochat", _HEADS, **_MLP_FC, activation="relu2"),
+    "gemma4": Family("gemma4_text", _HEADS | {"hidden_size_per_layer_input": 0}, **_GEGLU),
+    "granite4": Family(
+        "granitemoehybrid",
+        _GROUPED
+        | {"num_local_experts": 0, "shared_intermediate_size": 48, "layer_types": ["attention"] * 3}
+        | {"mamba_n_heads": 8, "mamba_d_head": 8},
+        "shared_mlp.output_linear",
+        "shared_mlp.input_linear:1",
+        "shared_mlp.input_linear:0",
+        "silu",
+    ),
     "xglm": Family("xglm", _XGLM, **_FC),
     "biogpt": Family("biogpt", _PLAIN, **_FC),
     "ctrl": Family(
@@ -170,6 +182,7 @@ FAMILIES: dict[str, Family] = {
         "ffn.lin2",
         "ffn.lin1",
     ),
+    "eurobert": Family("eurobert", _PLAIN, **_SWIGLU),
     "modernbert": Family(
         "modernbert",
         _PLAIN | {"cls_token_id": 0, "sep_token_id": 0},
@@ -222,6 +235,7 @@ REFUSED: dict[str, tuple[Family, str]] = {
     "gpt_oss": (Family("gpt_oss", _EXPERTS | {"head_dim": 8}, "", ""), "is a mixture of experts"),
     "deepseek_v3": (Family("deepseek_v3", _DEEPSEEK, "", ""), "is a mixture of experts"),
     "switch_transformers": (Family("switch_transformers", _T5, "", ""), "is a mixture of experts"),
+    "mobilebert": (Family("mobilebert", _PLAIN, "", ""), "neither read nor write its residual stream of 32"),
     "albert": (Family("albert", _ALBERT, "", ""), "shared blocks"),
     "mamba": (
         Family("mamba", {"vocab_size": 4096, "hidden_size": 32, "num_hidden_layers": 2}, "", ""),

@@ -76,14 +76,6 @@ def test_a_wrong_map_is_caught_by_numbers() -> None:
         verify_neuron_map(model, NeuronMap("LlamaModel", (right,), 0))
 
 
-@pytest.mark.parametrize(
-    ("family", "reason"), [("mixtral", "is a mixture of experts"), ("mamba", "has no attention module")]
-)
-def test_models_without_dense_mlps_are_refused_with_the_reason(family: str, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
-        neuron_map(tiny_model(family))
-
-
 def test_blocks_that_are_run_several_times_are_refused() -> None:
     model = tiny_model("bert")
     model.config.num_hidden_layers = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
-from optprobe.activations.hooks import HOOKS, HookSite, hook_site
+from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
 from optprobe.activations.matrix import NeuronMatrix
@@ -23,6 +23,7 @@ __all__ = [
     "NeuronMatrix",
     "Options",
     "extract",
+    "hook_points",
     "hook_site",
     "join",
     "load_labelled",

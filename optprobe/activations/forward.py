@@ -9,6 +9,7 @@ in the model is changed.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -57,7 +58,7 @@ class Forward:
         self._stack = next(iter(sites)).stack
         self._last = list(sites)[-1]
         self._seen: dict[int, torch.Tensor] = {}
-        self._n_positions = 0
+        self._shape = 0, 0
         self._positions: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._lengths: NDArray[np.int64] | None = None
         self._hooks = ExitStack()
@@ -131,7 +132,7 @@ class Forward:
         line = np.empty(max(map(int, batch.texts)) + 1, dtype=np.int64)
         line[batch.texts] = np.arange(len(lengths))
         begin = line[plan.text[batch.rows]] * width + plan.first[batch.rows]
-        self._n_positions = ids.size
+        self._shape = len(lengths), width
         if self._aggregation == "none":
             self._positions, self._lengths = begin, None
         else:
@@ -155,7 +156,7 @@ class Forward:
 
     def _after(self, layer: NeuronLayer, site: HookSite) -> Callable[..., None]:
         def take(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self._take(layer, site, output[0] if isinstance(output, tuple) else output)
+            self._take(layer, site, output[0] if isinstance(output, tuple | list) else output)
 
         return take
 
@@ -164,10 +165,12 @@ class Forward:
         import torch
 
         values = value.reshape(-1, value.shape[-1])
-        if values.shape != (self._n_positions, site.width) or layer.layer in self._seen:
+        outer = value.shape[:-1]
+        shape_fits = outer == self._shape if len(outer) == 2 else outer.numel() == math.prod(self._shape)
+        if not shape_fits or value.shape[-1] != site.width or layer.layer in self._seen:
             raise InputError(
-                f"{site.module} does not run once on all tokens of a batch (it was given {tuple(value.shape)}), "
-                "so its rows cannot be told apart; switch off chunking in its config"
+                f"{site.module} does not run once on all tokens of a batch, text by text (its value has the shape "
+                f"{tuple(value.shape)}), so its rows cannot be told apart; switch off chunking in its config"
             )
         taken = values.index_select(0, torch.from_numpy(self._positions).to(values.device)).float()
         if self._lengths is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from optprobe.activations.neurons import NeuronLayer, is_attention, linear_modules
+from optprobe.activations.neurons import NeuronLayer, NeuronMap, is_attention, linear_modules
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class HookSite:
     module : str
         Qualified name of the hooked module.
     side : {"input", "output"}
-        Whether the value is the module's first positional input, or its output (a tensor, or the first of a tuple).
+        Whether the value is the module's first positional input, or its output (a tensor, or the first of a tuple
+        or list).
     width : int
         Size of the last axis of the value.
     """
@@ -79,6 +80,33 @@ def hook_site(model: nn.Module, layer: NeuronLayer, hook: str) -> HookSite:
     raise InputError(f"the hook point is one of {', '.join(HOOKS)}, not {hook!r}")
 
 
+def hook_points(model: nn.Module, neurons: NeuronMap) -> tuple[str, ...]:
+    """
+    Return the hook points that every layer of a model has.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    neurons : NeuronMap
+        Its neuron map.
+
+    Returns
+    -------
+    tuple of str
+        Those of `HOOKS`, in their order.
+    """
+
+    def exists(layer: NeuronLayer, hook: str) -> bool:
+        try:
+            hook_site(model, layer, hook)
+        except InputError:
+            return False
+        return True
+
+    return tuple(hook for hook in HOOKS if all(exists(layer, hook) for layer in neurons.layers))
+
+
 def _up_projection(model: nn.Module, layer: NeuronLayer) -> str:
     """Return the name of the one linear module from d_model to d_mlp outside attention."""
     if layer.gated:
@@ -92,6 +120,6 @@ def _up_projection(model: nn.Module, layer: NeuronLayer) -> str:
         if x.name != layer.projection and (x.n_in, x.n_out) == (layer.d_model, layer.d_mlp)
     ]
     if len(found) != 1:
-        names = ", ".join(f"{x.name} ({x.n_in} to {x.n_out})" for x in found) or "none"
+        names = ", ".join(map(str, found)) or "none"
         raise InputError(f"the block {layer.block} has not exactly one up projection; its candidates are: {names}")
     return found[0].name

@@ -7,7 +7,9 @@ a gated MLP their products act(gate) * up. The down projection is found by struc
 1. the blocks are the longest `ModuleList` outside any other whose children share one class (one list for an encoder
    and one for a decoder);
 2. the candidates in a block are its linear modules with output size d_model that are not inside an attention module;
-3. the down projection is the candidate whose input size is not d_model, or, if d_mlp = d_model, the one executed last.
+3. the down projection is the candidate whose input size is not d_model, or, if d_mlp = d_model, the one executed last;
+4. what does not fit is refused: several such candidates, another candidate executed after it, or linear modules that
+   neither read nor write the residual stream, as in blocks whose MLP works at a width of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _ATTENTION = re.compile("attention|attn", re.IGNORECASE)
-_MIXTURE_CLASS = re.compile("Moe|MoE|MOE|Expert|Router")
+_MIXTURE_CLASS = re.compile("Mo[eE](Block)?$|MOE|Expert|Router")
 _MIXTURE_NAME = re.compile(r"(^|\.)(experts|router)(\.|$)")
 
 
@@ -104,6 +106,9 @@ class Linear:
     n_in: int
     n_out: int
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.n_in} to {self.n_out})"
+
 
 def neuron_map(model: nn.Module) -> NeuronMap:
     """
@@ -145,7 +150,7 @@ def neuron_map(model: nn.Module) -> NeuronMap:
                 f"{kind} runs {expected} layers with {len(blocks)} blocks: shared blocks are not supported"
             )
         located += [(stack, name, linear_modules(name, block)) for name, block in blocks]
-    order = _Order(model, [x.name for _, _, linears in located for x in linears if x.n_in == x.n_out == d_model])
+    order = _Order(model, [x.name for _, _, linears in located for x in linears if x.n_out == d_model])
     layers = tuple(
         _locate(i, stack, block, linears, d_model, order) for i, (stack, block, linears) in enumerate(located)
     )
@@ -175,19 +180,25 @@ def verify_neuron_map(model: nn.Module, neurons: NeuronMap | None = None, per_la
     Raises
     ------
     InputError
-        If a projection does not run exactly once in a forward pass, or a deviation is beyond rounding.
+        If a projection does not run exactly once in a forward pass, on the tokens text by text, or a deviation is
+        beyond rounding.
     """
     import torch
 
     neurons = neurons or neuron_map(model)
     rng = np.random.default_rng(seed)
-    tokens = torch.from_numpy(rng.integers(0, _vocabulary(model), size=(1, 5)))
+    tokens = torch.from_numpy(rng.integers(0, _vocabulary(model), size=(2, 5)))
     worst = 0.0
     for layer in neurons.layers:
         projection = model.get_submodule(layer.projection)
         weight: torch.Tensor = projection.weight.detach()  # type: ignore[operator]
         rows = weight if type(projection).__name__ == "Conv1D" else weight.T
         before, after = _projection_io(model, projection, tokens, None)
+        if before.shape[:-1] not in ((2, 5), (10,)):
+            raise InputError(
+                f"{layer.projection} is given {tuple(before.shape)} for 2 texts of 5 tokens: {neurons.model_class} "
+                "does not run it on all tokens, text by text, so its rows cannot be told apart"
+            )
         for j in rng.choice(layer.d_mlp, size=min(per_layer, layer.d_mlp), replace=False):
             _, changed = _projection_io(model, projection, tokens, int(j))
             deviation = (changed - after + before[..., j, None] * rows[j]).abs().max() / after.abs().max()
@@ -215,9 +226,16 @@ def run_tokens(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = 
         1 for tokens, 0 for padding; by default there is no padding.
     stack : {"single", "encoder", "decoder"}
         An encoder runs alone; a decoder after its encoder, on the same tokens.
+
+    Raises
+    ------
+    InputError
+        If the model reads no token ids.
     """
     import torch
 
+    if "input_ids" not in inspect.signature(model.forward).parameters:
+        raise InputError(f"{type(model).__name__} reads no token ids, so it is not a language model")
     device = next(model.parameters()).device
     ids = ids.to(device)
     mask = torch.ones_like(ids) if mask is None else mask.to(device)
@@ -303,15 +321,22 @@ def _locate(
     index: int, stack: str, block: str, linears: list[Linear], d_model: int, order: Callable[[], list[str]]
 ) -> NeuronLayer:
     """Return the down projection among the linear modules of a block; `order` gives names as they run."""
+    inner = [x for x in linears if d_model not in (x.n_in, x.n_out)]
+    if inner:
+        raise InputError(
+            f"the block {block} has linear modules that neither read nor write its residual stream of {d_model}, such "
+            f"as {inner[0]}, so it is not attention and one MLP"
+        )
     candidates = [x for x in linears if x.n_out == d_model]
     wide = [x for x in candidates if x.n_in != d_model]
-    if candidates and not wide:
+    found = wide or candidates
+    if len(wide) < 2 and len(candidates) > 1:
         executed = [name for name in order() if name in {x.name for x in candidates}]
-        wide = [x for x in candidates if x.name == executed[-1]] if executed else []
-    if len(wide) != 1:
-        names = ", ".join(f"{x.name} ({x.n_in} to {x.n_out})" for x in candidates) or "none"
+        found = [x for x in found if executed and x.name == executed[-1]]
+    if len(found) != 1:
+        names = ", ".join(map(str, candidates)) or "none"
         raise InputError(f"the block {block} has not exactly one down projection; its candidates are: {names}")
-    down = wide[0]
+    down = found[0]
     others = [x for x in linears if x.n_in == d_model and x.name != down.name]
     gated = any(x.n_out == 2 * down.n_in for x in others) or sum(x.n_out == down.n_in for x in others) > 1
     return NeuronLayer(index, stack, block, down.name, d_model, down.n_in, gated)
@@ -373,5 +398,7 @@ def _projection_io(
 
 
 def _vocabulary(model: nn.Module) -> int:
-    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
-    return int(embeddings.num_embeddings)
+    try:
+        return int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    except (NotImplementedError, AttributeError) as error:
+        raise InputError(f"{type(model).__name__} has no table of tokens to draw from: it is not checked") from error

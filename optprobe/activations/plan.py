@@ -131,6 +131,8 @@ class Plan:
             most = max(1, self.batch_tokens // int(lengths[place[start]]))
             within = np.cumsum(n_rows[place[start : start + most]]) <= self.batch_rows
             stop = start + max(1, int(np.count_nonzero(within)))
+            if stop - start == lengths[place[start]] > 1:
+                stop -= 1  # as many texts as tokens would hide a model that runs its batches transposed
             part = place[start:stop]
             rows = np.concatenate([np.arange(bounds[p], bounds[p + 1]) for p in part])
             yield Batch(texts[part].astype(np.int64), rows)

@@ -1,35 +1,18 @@
-"""Tiny random models, a small dataset in several scripts, and small random activations."""
+"""Tiny random models, a small dataset in several scripts, and small random activations, for the tests beside it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
-from transformers import (
-    BartConfig,
-    BartModel,
-    BertConfig,
-    BertModel,
-    GPT2Config,
-    GPT2Model,
-    GPTNeoXConfig,
-    GPTNeoXModel,
-    LlamaConfig,
-    LlamaModel,
-    MambaConfig,
-    MambaModel,
-    MixtralConfig,
-    MixtralModel,
-    OPTConfig,
-    OPTModel,
-)
+from families import tiny_model
 
 from optprobe.activations import Activations, NeuronMatrix
 from optprobe.features import FeatureDataset
+
+__all__ = ["TEXTS", "small_activations", "tiny_model", "words_dataset"]
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog.",
@@ -38,47 +21,6 @@ TEXTS = (
     "def area(r):\n    return 3.14 * r ** 2\n",
     "Größe und Höhe; naïve façade: 42!",
 )
-_SIZES = {"vocab_size": 4096, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-_TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-
-MODELS: dict[str, Callable[[], Any]] = {
-    "gpt_neox": lambda: GPTNeoXModel(GPTNeoXConfig(**_SIZES, **_TOKENS, intermediate_size=48)),
-    "gpt2": lambda: GPT2Model(GPT2Config(vocab_size=4096, n_embd=32, n_layer=3, n_head=4, **_TOKENS)),
-    "llama": lambda: LlamaModel(LlamaConfig(**_SIZES, **_TOKENS, intermediate_size=48, num_key_value_heads=2)),
-    "opt": lambda: OPTModel(OPTConfig(**_SIZES, **_TOKENS, ffn_dim=32, word_embed_proj_dim=32)),
-    "bert": lambda: BertModel(BertConfig(**_SIZES, intermediate_size=48)),
-    "llama_square": lambda: LlamaModel(LlamaConfig(**_SIZES, **_TOKENS, intermediate_size=32, num_key_value_heads=4)),
-    "bart": lambda: BartModel(
-        BartConfig(
-            vocab_size=4096,
-            d_model=32,
-            encoder_layers=2,
-            decoder_layers=3,
-            encoder_attention_heads=4,
-            decoder_attention_heads=4,
-            encoder_ffn_dim=48,
-            decoder_ffn_dim=40,
-            decoder_start_token_id=0,
-            forced_eos_token_id=None,
-            **_TOKENS,
-        )
-    ),
-    "mixtral": lambda: MixtralModel(
-        MixtralConfig(**_SIZES, **_TOKENS, intermediate_size=48, num_key_value_heads=2, num_local_experts=4)
-    ),
-    "mamba": lambda: MambaModel(MambaConfig(vocab_size=4096, hidden_size=32, num_hidden_layers=2)),
-}
-
-
-def tiny_model(family: str) -> Any:
-    """Return a seeded random model in evaluation mode, its weights large enough to bend the activations."""
-    torch.manual_seed(0)
-    model = MODELS[family]().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2:
-                parameter.mul_(5.0)
-    return model
 
 
 def words_dataset(texts: tuple[str, ...] = TEXTS, every: int = 1) -> FeatureDataset:

@@ -292,6 +292,15 @@ def test_an_mlp_run_in_pieces_is_refused(tokenizer: Any) -> None:
         extract(model, words_dataset(TEXTS[:1]), tokenizer=tokenizer)
 
 
+def test_a_model_that_runs_its_tokens_before_its_texts_is_refused(tokenizer: Any, words: FeatureDataset) -> None:
+    from transformers import XLNetConfig, XLNetModel
+
+    torch.manual_seed(0)
+    model = XLNetModel(XLNetConfig(vocab_size=4096, d_model=32, n_layer=2, n_head=4, d_inner=48, pad_token_id=0)).eval()
+    with pytest.raises(InputError, match=r"does not run once on all tokens of a batch, text by text"):
+        extract(model, words, tokenizer=tokenizer)
+
+
 def test_models_that_cannot_be_loaded_are_refused_in_one_sentence(tmp_path: Path, tokenizer: Any) -> None:
     with pytest.raises(InputError, match="there is no model folder '/no/such/model'"):
         load_model("/no/such/model")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from activation_examples import tiny_model
 from torch import nn
+from transformers import XLMConfig, XLMModel
 
-from optprobe.activations import HookSite, hook_site, neuron_map
+from optprobe.activations import HOOKS, HookSite, hook_points, hook_site, neuron_map
 from optprobe.errors import InputError
 
 
@@ -35,6 +36,20 @@ def test_candidates_for_the_up_projection_are_listed() -> None:
     model.layers[0].mlp.second = nn.Linear(32, 48)
     with pytest.raises(InputError, match=r"dense_h_to_4h \(32 to 48\), layers\.0\.mlp\.second \(32 to 48\)"):
         hook_site(model, layer, "mlp.pre")
+
+
+def test_an_mlp_kept_apart_from_its_attention_has_no_residual_stream() -> None:
+    model = XLMModel(XLMConfig(vocab_size=100, emb_dim=32, n_layers=2, n_heads=4))
+    found = neuron_map(model)
+    assert hook_points(model, found) == ("mlp.post", "mlp.pre")
+    with pytest.raises(InputError, match="is an MLP without its attention"):
+        hook_site(model, found.layers[0], "resid.post")
+
+
+@pytest.mark.parametrize(("name", "hooks"), [("bart", HOOKS), ("t5_gated", ("mlp.post", "resid.post"))])
+def test_a_model_has_the_hook_points_of_all_its_layers(name: str, hooks: tuple[str, ...]) -> None:
+    model = tiny_model(name)
+    assert hook_points(model, neuron_map(model)) == hooks
 
 
 def test_an_unknown_hook_point_is_refused_with_the_known_ones() -> None:

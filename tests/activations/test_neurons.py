@@ -6,6 +6,7 @@ import pytest
 import torch
 from activation_examples import tiny_model
 from torch import nn
+from transformers import ViTConfig, ViTModel, XLNetConfig, XLNetModel
 
 from optprobe.activations import NeuronMap, neuron_map, verify_neuron_map
 from optprobe.errors import InputError
@@ -75,14 +76,6 @@ def test_a_wrong_map_is_caught_by_numbers() -> None:
         verify_neuron_map(model, NeuronMap("LlamaModel", (right,), 0))
 
 
-@pytest.mark.parametrize(
-    ("family", "reason"), [("mixtral", "is a mixture of experts"), ("mamba", "has no attention module")]
-)
-def test_models_without_dense_mlps_are_refused_with_the_reason(family: str, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
-        neuron_map(tiny_model(family))
-
-
 def test_blocks_that_are_run_several_times_are_refused() -> None:
     model = tiny_model("bert")
     model.config.num_hidden_layers = 6
@@ -98,6 +91,27 @@ def test_several_candidates_are_listed() -> None:
         InputError, match=r"layers\.0\.mlp\.down_proj \(48 to 32\), layers\.0\.mlp\.adapter \(8 to 32\)"
     ):
         neuron_map(model)
+
+
+def test_a_linear_module_that_runs_after_the_wide_one_is_not_passed_over() -> None:
+    model = tiny_model("llama")
+    for block in model.layers:
+        block.mlp.last = nn.Linear(32, 32)
+        block.mlp.register_forward_hook(lambda module, _, output: module.last(output))
+    with pytest.raises(InputError, match=r"layers\.0\.mlp\.last \(32 to 32\)"):
+        neuron_map(model)
+
+
+def test_a_model_that_runs_its_tokens_in_another_order_is_caught() -> None:
+    model = XLNetModel(XLNetConfig(vocab_size=100, d_model=32, n_layer=2, n_head=4, d_inner=48))
+    with pytest.raises(InputError, match=r"is given \(5, 2, 48\) for 2 texts of 5 tokens"):
+        verify_neuron_map(model)
+
+
+def test_a_model_of_images_cannot_be_checked() -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    with pytest.raises(InputError, match="has no table of tokens"):
+        verify_neuron_map(ViTModel(ViTConfig(**sizes, image_size=8, patch_size=4)))
 
 
 def test_a_module_of_another_kind_is_refused() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from optprobe.errors import InputError
@@ -30,3 +34,36 @@ def write_file(path: Path, content: str | bytes) -> Path:
         os.unlink(name)
         raise
     return path
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A folder to write files to, under a temporary name; at the end it is synced and gets its name, or is removed.
+
+    Raises `InputError` where something is there already, or the folder cannot be written.
+    """
+    if final.exists():
+        raise InputError(f"{final} exists already; remove it or give another name")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".tmp"))
+    except OSError as error:
+        raise InputError(f"the folder {final} cannot be made: {error.strerror}") from error
+    try:
+        yield folder
+        for path in (*folder.iterdir(), folder):
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        folder.chmod(0o755)
+        folder.rename(final)
+    except OSError as error:
+        raise InputError(f"the folder {final} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,11 +51,13 @@ def new_folder(final: Path) -> Iterator[Path]:
         raise InputError(f"the folder {final} cannot be made: {error.strerror}") from error
     try:
         yield folder
+        folder.chmod(0o755)
         for path in (*folder.iterdir(), folder):
+            if path != folder:
+                path.chmod(0o644)
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
-        folder.chmod(0o755)
         folder.rename(final)
     except OSError as error:
         raise InputError(f"the folder {final} cannot be written: {error.strerror}") from error

@@ -19,12 +19,14 @@ most t_j, and W by a relative w; all three are carried along:
   at most sqrt(W) R (Cauchy and Schwarz). Each centred entry errs by at most u (2 |x - m0| + |g|), which changes S_ij
   by at most 7 u R_i R_j; the wrong mean adds W t_i t_j <= u R_i R_j; the product of n weighted terms, in any order,
   errs by gamma_{n+2} R_i R_j. Hence c = 1.05 (n + 12) and w = (n + 1) u.
-- *A join.* Errors of both parts: at most those of the larger c, since R^2 joins like S (Cauchy and Schwarz). The
-  computed d errs by tau = t_a + t_b + 3 u (|d| + |rest_a| + |rest_b|). With f = sqrt(W_a W_b / W) |d|, phi = f / R and
-  psi = sqrt(W_a W_b / W) tau / R, the last term errs by R_i R_j (phi_i psi_j + psi_i phi_j + psi_i psi_j + (6 u + 3 w)
-  phi_i phi_j), and ``2 phi_i psi_j <= beta phi_i^2 + psi_j^2 / beta`` for any beta; the sums err by 3 u R_i R_j. Hence
-  ``c = max(c_a, c_b) + 3 + (beta phi^2 + psi^2 / beta + psi^2) / u + (6 + 3 w / u) phi^2``. The mean errs by the
-  weighted mean of t_a and t_b plus (8 u + 2 w) |d| W_b / W + 4 u (|rest_a| + |rest_b|), b the lighter part.
+- *A join.* Errors of both parts: (c R)^2 and R^2 add up (Cauchy and Schwarz), so c R becomes the root of a sum of
+  squares, and the rounding of a column that was all but constant fades as soon as it varies. The computed d errs by
+  tau = t_a + t_b + 3 u (|d| + |rest_a| + |rest_b|). With f = sqrt(W_a W_b / W) |d|, phi = f / R and
+  psi = sqrt(W_a W_b / W) tau / R, the last term errs by R_i R_j (phi_i psi_j + psi_i phi_j + psi_i psi_j
+  + (6 u + 3 w) phi_i phi_j), and ``2 phi_i psi_j <= beta phi_i^2 + psi_j^2 / beta`` for any beta; the sums err by
+  3 u R_i R_j. Hence c becomes its root of squares / R, plus 3, plus (beta phi^2 + psi^2 / beta + psi^2) / u, plus
+  (6 + 3 w / u) phi^2. The mean errs by the weighted mean of t_a and t_b plus (8 u + 2 w) |d| W_b / W
+  + 4 u (|rest_a| + |rest_b|), b the lighter part.
 - *At the end*, divided by W: 2 (u + w) relatively. So in units of standard deviations every second moment of columns
   that are not constant errs by at most ``error = 1.01 (u max c_j max R_j^2 / S_jj + 2 (u + w))``.
 
@@ -41,6 +43,7 @@ import numpy as np
 
 from formulations import InputError, Moments
 from formulations.moments import inverse_scale
+from formulations.problem import CONSTANT
 
 if TYPE_CHECKING:
     import torch
@@ -298,8 +301,11 @@ def _joined(a: _Part, b: _Part) -> tuple[_Part, torch.Tensor, float]:
     R = torch.sqrt(squares + recentred)
     tau = a.mean_error + b.mean_error + 3 * U * (d.abs() + rests)
     phi, psi = (torch.where(x > 0, factor**0.5 * x / R, 0.0) for x in (d.abs(), tau))
-    typical = phi > 0
-    beta = float(psi[typical].median() / phi[typical].median()) if bool(typical.any()) else 1.0
+    errors = ((part.rounding**2 * (part.squares + part.recentred)) for part in (a, b))
+    kept = torch.where(R > 0, torch.sqrt(sum(errors, torch.zeros_like(R))) / R, a.rounding)
+    varies = CONSTANT * weight**0.5 * mean.abs() < R
+    largest_phi, largest_psi = (float((x * varies).max()) for x in (phi, psi))
+    beta = largest_psi / largest_phi if largest_phi > 0 < largest_psi else 1.0
     grown = (beta * phi**2 + psi**2 / beta + psi**2) / U + (6 + 3 * weight_error / U) * phi**2
     joined = _Part(
         weight,
@@ -311,7 +317,7 @@ def _joined(a: _Part, b: _Part) -> tuple[_Part, torch.Tensor, float]:
         mean_error=(a.mean_error * (1 - share) + b.mean_error * share)
         + (8 * U + 2 * weight_error) * share * d.abs()
         + 4 * U * rests,
-        rounding=torch.maximum(a.rounding, b.rounding) + 3 + grown,
+        rounding=kept + 3 + grown,
     )
     return joined, d, factor
 

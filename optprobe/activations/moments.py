@@ -93,12 +93,18 @@ class GramAccumulator:
     Raises
     ------
     InputError
-        If a number is not positive.
+        If a number is not positive, or the device is not there or has no float64.
     """
 
     def __init__(self, n_neurons: int, n_targets: int = 1, device: str = "cpu") -> None:
         if n_neurons < 1 or n_targets < 1:
             raise InputError(f"there are {n_neurons} neurons and {n_targets} targets: give at least one of each")
+        import torch
+
+        try:
+            torch.zeros(1, dtype=torch.float64, device=device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise InputError(f"the device {device!r} has no float64 here: use cpu") from error
         self.n_neurons, self.n_targets, self.device = int(n_neurons), int(n_targets), str(device)
         self.n_rows = 0
         self._part: _Part | None = None

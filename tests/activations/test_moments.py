@@ -183,6 +183,9 @@ def test_bad_input_is_named_and_leaves_nothing() -> None:
         GramAccumulator(3).moments()
     with pytest.raises(InputError, match="at least one"):
         GramAccumulator(0)
+    for device in ("no such device", "meta:x"):
+        with pytest.raises(InputError, match="no float64"):
+            GramAccumulator(3, device=device)
     constant = GramAccumulator(3)
     constant.add(X, np.ones(30))
     with pytest.raises(InputError, match="constant"):

@@ -2,18 +2,27 @@
 
 from formulations.bounds import (
     DualPoint,
+    constant_point,
     dual_point,
     dual_points,
     forced_bounds,
     light_bound,
     node_bound,
+    objective_bound,
     rounding_margin,
     support_bound,
 )
 from formulations.errors import InputError, OptprobeError, UnsupportedProblem
 from formulations.fit import Fits, fit_support, fit_supports, penalised_fit
 from formulations.losses import LOSSES, Loss, loss_named
-from formulations.problem import SparseProbeProblem, sparse_probe_problem, value_digest, weighted_standardisation
+from formulations.moments import MomentProblem, Moments, moment_problem, with_rows
+from formulations.problem import (
+    ProbeProblem,
+    SparseProbeProblem,
+    sparse_probe_problem,
+    value_digest,
+    weighted_standardisation,
+)
 
 __all__ = [
     "LOSSES",
@@ -21,9 +30,13 @@ __all__ = [
     "Fits",
     "InputError",
     "Loss",
+    "MomentProblem",
+    "Moments",
     "OptprobeError",
+    "ProbeProblem",
     "SparseProbeProblem",
     "UnsupportedProblem",
+    "constant_point",
     "dual_point",
     "dual_points",
     "fit_support",
@@ -31,11 +44,14 @@ __all__ = [
     "forced_bounds",
     "light_bound",
     "loss_named",
+    "moment_problem",
     "node_bound",
+    "objective_bound",
     "penalised_fit",
     "rounding_margin",
     "sparse_probe_problem",
     "support_bound",
     "value_digest",
     "weighted_standardisation",
+    "with_rows",
 ]

@@ -11,13 +11,16 @@ engines to steer by; what a certificate claims is what the checker recomputes wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
 
 from formulations.errors import InputError
-from formulations.problem import SparseProbeProblem
+from formulations.losses import Hinge, Squared
+from formulations.problem import ProbeProblem, SparseProbeProblem
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,8 +102,46 @@ def _top(values: Floats, need: int) -> Floats:
     return values if need >= len(values) else np.partition(values, len(values) - need)[len(values) - need :]
 
 
-def rounding_margin(problem: SparseProbeProblem) -> float:
-    """How far a lower bound in plain float64 may lie above what its proof gives with every rounding counted against it.
+@singledispatch
+def constant_point(problem: ProbeProblem) -> DualPoint:
+    """The dual point of the constant fit: no support plays a part in it."""
+    raise NotImplementedError
+
+
+@constant_point.register(SparseProbeProblem)
+def _constant_point(problem: SparseProbeProblem) -> DualPoint:
+    positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
+    f = np.full(problem.n_rows, np.log(positive / (1 - positive)))
+    if isinstance(problem.loss, Squared):
+        f[:] = 2 * positive - 1
+    return dual_point(problem, -problem.y if isinstance(problem.loss, Hinge) else problem.loss.derivative(problem.y, f))
+
+
+@singledispatch
+def objective_bound(problem: ProbeProblem, support: Sequence[int], coef: Floats, intercept: float) -> float:
+    """The objective at one point, plus four times its a-priori rounding error."""
+    raise NotImplementedError
+
+
+@objective_bound.register(SparseProbeProblem)
+def _objective_bound(problem: SparseProbeProblem, support: Sequence[int], coef: Floats, intercept: float) -> float:
+    columns = list(support)
+    f = problem.Z[:, columns] @ coef + intercept
+    value = problem.objective(columns, coef, intercept)
+    size = np.abs(problem.Z[:, columns]) @ np.abs(coef) + abs(intercept) + 1.0
+    gamma = (problem.n_rows + 40) * 2.0**-53
+    return value + 4 * gamma * float(value + problem.w @ (size * (1.0 + np.abs(problem.y - f))))
+
+
+@singledispatch
+def rounding_margin(problem: ProbeProblem) -> float:
+    """How far a lower bound in plain float64 may lie above what its proof gives, every rounding counted against it."""
+    raise NotImplementedError
+
+
+@rounding_margin.register(SparseProbeProblem)
+def _rounding_margin(problem: SparseProbeProblem) -> float:
+    """``8 gamma (1 + k / ridge + a bound of the intercept)``.
 
     With ``gamma = (n + 40) u`` plus the square of the largest mean that rounding left in a standardised column, columns
     of unit weighted square and dual vectors of weighted square at most 1: each v_j errs by at most 2 gamma, a discount

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 
 import numpy as np
 from numpy.typing import NDArray
 
 from formulations.losses import Hinge, Loss, Squared
-from formulations.problem import SparseProbeProblem
+from formulations.problem import ProbeProblem, SparseProbeProblem
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,7 +46,7 @@ class Fits:
     lower : ndarray, shape (m,)
         The dual value at ``dual``, without a rounding margin: a lower bound of F(S).
     dual : ndarray, shape (m, n_rows)
-        Feasible dual vectors, equal to the derivative of the loss at the optimum.
+        Feasible dual vectors, equal to the derivative of the loss at the optimum; of shape (m, 0) from moments.
     """
 
     supports: Ints
@@ -56,8 +57,14 @@ class Fits:
     dual: Floats
 
 
-def fit_supports(problem: SparseProbeProblem, supports: Sequence[Sequence[int]] | Ints) -> Fits:
+@singledispatch
+def fit_supports(problem: ProbeProblem, supports: Sequence[Sequence[int]] | Ints) -> Fits:
     """Fit every row of ``supports`` (shape (m, k)) exactly, to a relative gap of about 1e-10."""
+    raise NotImplementedError
+
+
+@fit_supports.register(SparseProbeProblem)
+def _fit_rows(problem: SparseProbeProblem, supports: Sequence[Sequence[int]] | Ints) -> Fits:
     sets = np.asarray(supports, dtype=np.int64)
     m, k = sets.shape
     coef, intercept = np.zeros((m, k)), np.zeros(m)
@@ -75,7 +82,7 @@ def fit_supports(problem: SparseProbeProblem, supports: Sequence[Sequence[int]] 
     return Fits(sets, coef, intercept, objective, lower, dual)
 
 
-def fit_support(problem: SparseProbeProblem, support: Sequence[int] | Ints) -> Fits:
+def fit_support(problem: ProbeProblem, support: Sequence[int] | Ints) -> Fits:
     """Fit one support: the batch of one of `fit_supports`."""
     return fit_supports(problem, np.asarray(support, dtype=np.int64)[None, :])
 

@@ -10,6 +10,7 @@ with ``Z_ij = (X_ij - shift_j) * inv_scale_j``, evaluated elementwise in float64
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from formulations.errors import InputError
 from formulations.losses import Loss, loss_named
+from formulations.products import gram
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,8 +35,85 @@ LARGEST = 1e100
 """Activations beyond this absolute value are refused: their squares would leave float64."""
 
 
+class ProbeProblem(ABC):
+    """What engines may know of a problem, stated by rows (`SparseProbeProblem`) or by moments (`MomentProblem`)."""
+
+    k: int
+    loss: Loss
+    ridge: float
+    class_weight: str
+    weighted: bool
+    among: tuple[int, ...] | None
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """The number of rows."""
+
+    @property
+    @abstractmethod
+    def shift(self) -> Floats:
+        """The weighted mean of every column, shape (n_neurons,)."""
+
+    @property
+    @abstractmethod
+    def inv_scale(self) -> Floats:
+        """The reciprocal of every column's weighted standard deviation, 0 where it is constant, shape (n_neurons,)."""
+
+    @property
+    @abstractmethod
+    def cross(self) -> Floats:
+        """``Z' W (y - mean of y)``, shape (n_neurons,)."""
+
+    @property
+    @abstractmethod
+    def variance(self) -> float:
+        """The weighted variance of y: twice the squared loss of the constant fit."""
+
+    @property
+    @abstractmethod
+    def gram_row_work(self) -> int:
+        """How many numbers a row of ``Z' W Z`` is made from."""
+
+    @property
+    @abstractmethod
+    def digests(self) -> dict[str, str]:
+        """What the data are, by name and sha256."""
+
+    @abstractmethod
+    def gram(self, columns: Ints) -> Floats:
+        """``Z' W Z`` of some columns, shape (len(columns), len(columns))."""
+
+    @abstractmethod
+    def gram_rows(self, columns: Sequence[int] | Ints) -> Floats:
+        """The rows of ``Z' W Z`` of some columns, shape (len(columns), n_neurons)."""
+
+    @abstractmethod
+    def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:
+        """The penalised weighted loss at one point: an upper bound of F(support)."""
+
+    @abstractmethod
+    def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
+        """The same data with another k, ridge or loss; what was computed from the data is kept."""
+
+    @property
+    def n_neurons(self) -> int:
+        return len(self.shift)
+
+    @cached_property
+    def candidates(self) -> Ints:
+        """The columns that a support may contain: not constant, and among the allowed ones; sorted."""
+        usable = np.flatnonzero(self.inv_scale > 0)
+        return usable if self.among is None else np.intersect1d(usable, self.among)
+
+    @property
+    def size(self) -> int:
+        """The size of the supports to search: k, or the number of candidates where that is smaller."""
+        return min(self.k, len(self.candidates))
+
+
 @dataclass(frozen=True, eq=False)
-class SparseProbeProblem:
+class SparseProbeProblem(ProbeProblem):
     """Find k of ``n_neurons`` neurons that predict ``y`` best, in the loss and ridge given.
 
     Made by `sparse_probe_problem`, which validates; the fields are then immutable.
@@ -106,19 +185,26 @@ class SparseProbeProblem:
         return Z
 
     @cached_property
-    def candidates(self) -> Ints:
-        """The columns that a support may contain: not constant, and among the allowed ones; sorted."""
-        usable = self.inv_scale > 0
-        if self.among is not None:
-            allowed = np.zeros(self.n_neurons, dtype=bool)
-            allowed[list(self.among)] = True
-            usable &= allowed
-        return np.flatnonzero(usable)
+    def cross(self) -> Floats:
+        return np.asarray((self.w * self._centred) @ self.Z)
+
+    @cached_property
+    def variance(self) -> float:
+        return float(self.w @ self._centred**2)
 
     @property
-    def size(self) -> int:
-        """The size of the supports to search: k, or the number of candidates where that is smaller."""
-        return min(self.k, len(self.candidates))
+    def _centred(self) -> Floats:
+        return np.asarray(self.y - self.w @ self.y / self.w.sum())
+
+    @property
+    def gram_row_work(self) -> int:
+        return self.n_rows * self.n_neurons
+
+    def gram(self, columns: Ints) -> Floats:
+        return gram(self.Z.T[columns] * np.sqrt(self.w))
+
+    def gram_rows(self, columns: Sequence[int] | Ints) -> Floats:
+        return np.asarray((self.Z[:, columns] * self.w[:, None]).T @ self.Z)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -130,11 +216,11 @@ class SparseProbeProblem:
         chosen = self.loss if loss is None else loss_named(loss)
         new = replace(
             self,
-            k=_checked_k(self.k if k is None else k, self.n_neurons),
-            ridge=_checked_ridge(self.ridge if ridge is None else ridge, chosen),
+            k=checked_k(self.k if k is None else k, self.n_neurons),
+            ridge=checked_ridge(self.ridge if ridge is None else ridge, chosen),
             loss=chosen,
         )
-        for name in ("_standardisation", "Z", "candidates", "digests"):
+        for name in ("_standardisation", "Z", "candidates", "cross", "variance", "digests"):
             if name in self.__dict__:
                 new.__dict__[name] = self.__dict__[name]
         return new
@@ -194,12 +280,12 @@ def sparse_probe_problem(
         X=matrix,
         y=labels,
         w=_checked_weights(labels, class_weight, sample_weight),
-        k=_checked_k(k, matrix.shape[1]),
+        k=checked_k(k, matrix.shape[1]),
         loss=chosen,
-        ridge=_checked_ridge(ridge, chosen),
+        ridge=checked_ridge(ridge, chosen),
         class_weight=class_weight,
         weighted=sample_weight is not None,
-        among=_checked_among(among, matrix.shape[1]),
+        among=checked_among(among, matrix.shape[1]),
     )
 
 
@@ -294,7 +380,7 @@ def _checked_weights(y: Floats, class_weight: str, sample_weight: ArrayLike | No
     return np.asarray(w / w.sum())
 
 
-def _checked_k(k: int, n_neurons: int) -> int:
+def checked_k(k: int, n_neurons: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise InputError(f"k is {k!r}: give an integer between 1 and {n_neurons}")
     if not 1 <= k <= n_neurons:
@@ -302,7 +388,7 @@ def _checked_k(k: int, n_neurons: int) -> int:
     return int(k)
 
 
-def _checked_ridge(ridge: float, loss: Loss) -> float:
+def checked_ridge(ridge: float, loss: Loss) -> float:
     if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.integer | np.floating):
         raise InputError(f"the ridge is {ridge!r}: give a number")
     if not np.isfinite(ridge) or ridge < 0 or (ridge == 0 and loss.least_ridge_excluded):
@@ -311,7 +397,7 @@ def _checked_ridge(ridge: float, loss: Loss) -> float:
     return float(ridge)
 
 
-def _checked_among(among: Sequence[int] | Ints | None, n_neurons: int) -> tuple[int, ...] | None:
+def checked_among(among: Sequence[int] | Ints | None, n_neurons: int) -> tuple[int, ...] | None:
     if among is None:
         return None
     columns = sorted({int(j) for j in among})

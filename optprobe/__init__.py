@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from formulations import SparseProbeProblem, sparse_probe_problem
+    from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
     from optprobe.activations import Activations, extract, load_labelled, neuron_map
     from optprobe.certificates import Certificate, Verdict, verify
@@ -31,6 +31,8 @@ _HOMES = {
     "Comparison": "comparison",
     "InputError": "errors",
     "KSparseProbe": "probe",
+    "MomentProblem": "data",
+    "Moments": "data",
     "OptprobeError": "errors",
     "Solution": "engines",
     "SparseProbeProblem": "data",
@@ -41,6 +43,7 @@ _HOMES = {
     "compare": "comparison",
     "extract": "activations",
     "load_labelled": "activations",
+    "moment_problem": "data",
     "neuron_map": "activations",
     "problem": "data",
     "solve": "engines",
@@ -55,6 +58,8 @@ __all__ = [
     "Comparison",
     "InputError",
     "KSparseProbe",
+    "MomentProblem",
+    "Moments",
     "OptprobeError",
     "Solution",
     "SparseProbeProblem",
@@ -67,6 +72,7 @@ __all__ = [
     "extract",
     "features",
     "load_labelled",
+    "moment_problem",
     "neuron_map",
     "problem",
     "solve",

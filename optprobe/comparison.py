@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem, fit_supports
+from formulations import SparseProbeProblem, fit_supports, with_rows
 from optprobe.engines.solution import Solution
 from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
 
@@ -91,7 +91,7 @@ def compare(
     scores : mapping, optional
         The `RankingScores` of these rows, where they serve several problems.
     """
-    problem = solution.problem
+    problem = with_rows(solution.problem)
     named = dict(_supports(solution, RankingScores(problem, seed) if scores is None else scores))
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from formulations import SparseProbeProblem, sparse_probe_problem
+from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
 from optprobe.activations import Activations, LabelledActivations
 from optprobe.errors import InputError
+
+__all__ = ["MomentProblem", "Moments", "SparseProbeProblem", "moment_problem", "problem", "sparse_probe_problem"]
 
 
 def problem(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from flint import arb, ctx, fmpq
+from flint import arb, ctx, fmpq, fmpq_mat
 
 from formulations import SparseProbeProblem, fit_supports
 
@@ -90,3 +90,27 @@ class Truth:
     def refutes(self, lower: float) -> bool:
         """Whether some set has F below ``lower``."""
         return any(value < arb(lower) for value in self.upper)
+
+
+class ExactMoments:
+    """F of the squared loss from rows as they are stored, standardised by given reciprocal deviations: all rational."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, w: np.ndarray, inv_scale: np.ndarray, ridge: float) -> None:
+        weights, scale, self.ridge = exact(w), exact(inv_scale), exact(np.array([ridge]))[0]
+        total = sum(weights, fmpq(0))
+        weights = [x / total for x in weights]
+        columns = [exact(column) for column in X.T] + [exact(y)]
+        means = [sum((a * x for a, x in zip(weights, column)), fmpq(0)) for column in columns]
+        centred = [[x - mean for x in column] for column, mean in zip(columns, means)]
+        scaled = [[x * s for x in column] for column, s in zip(centred, [*scale, fmpq(1)])]
+        self.joint = [
+            [sum((a * x * z for a, x, z in zip(weights, one, other)), fmpq(0)) for other in scaled] for one in scaled
+        ]
+
+    def value(self, support: tuple[int, ...]) -> fmpq:
+        """``(v0 - c' (A + ridge I)^{-1} c) / 2``."""
+        M = fmpq_mat(len(support), len(support), [self.joint[i][j] for i in support for j in support])
+        for i in range(len(support)):
+            M[i, i] += self.ridge
+        c = fmpq_mat(len(support), 1, [self.joint[i][-1] for i in support])
+        return (self.joint[-1][-1] - (c.transpose() * M.solve(c))[0, 0]) / 2

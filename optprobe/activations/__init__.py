@@ -8,6 +8,8 @@ from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
 from optprobe.activations.matrix import NeuronMatrix
+from optprobe.activations.moments import GramAccumulator
+from optprobe.activations.moments_store import MomentStore, accumulate
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
 from optprobe.activations.store import Activations, join
 
@@ -16,12 +18,15 @@ __all__ = [
     "Activations",
     "Extraction",
     "ExtractionProgress",
+    "GramAccumulator",
     "HookSite",
     "LabelledActivations",
+    "MomentStore",
     "NeuronLayer",
     "NeuronMap",
     "NeuronMatrix",
     "Options",
+    "accumulate",
     "extract",
     "hook_points",
     "hook_site",

@@ -119,34 +119,41 @@ class Forward:
         for half in batch.halves(self._plan.text):
             yield from self.run(half)
 
-    def _once(self, batch: Batch) -> dict[int, torch.Tensor]:
+    def pass_over(self, batch: Batch) -> None:
+        """Run a batch through the model for what its hooks see, as far as they let it."""
         import torch
 
-        plan = self._plan
-        lengths = np.array([len(plan.input_ids[t]) for t in batch.texts])
-        width = int(lengths.max())
-        ids = np.full((len(lengths), width), self._pad, dtype=np.int64)
+        lengths = np.array([len(self._plan.input_ids[t]) for t in batch.texts])
+        self._shape = len(lengths), int(lengths.max())
+        ids = np.full(self._shape, self._pad, dtype=np.int64)
         for i, t in enumerate(batch.texts):
-            ids[i, : lengths[i]] = plan.input_ids[t]
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)
-        line = np.empty(max(map(int, batch.texts)) + 1, dtype=np.int64)
-        line[batch.texts] = np.arange(len(lengths))
-        begin = line[plan.text[batch.rows]] * width + plan.first[batch.rows]
-        self._shape = len(lengths), width
-        if self._aggregation == "none":
-            self._positions, self._lengths = begin, None
-        else:
-            self._lengths = (plan.last[batch.rows] - plan.first[batch.rows] + 1).astype(np.int64)
-            within = np.arange(self._lengths.sum()) - np.repeat(np.cumsum(self._lengths) - self._lengths, self._lengths)
-            self._positions = np.repeat(begin, self._lengths) + within
-        self._seen = {}
+            ids[i, : lengths[i]] = self._plan.input_ids[t]
+        mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
         with suppress(_EndOfPass):
             run_tokens(self._model, torch.from_numpy(ids), torch.from_numpy(mask), self._stack)
+
+    def _once(self, batch: Batch) -> dict[int, torch.Tensor]:
+        self._positions, self._lengths = self._places(batch)
+        self._seen = {}
+        self.pass_over(batch)
         for layer, site in self._sites.items():
             if layer.layer not in self._seen:
                 raise InputError(f"{site.module} did not run in the forward pass, so layer {layer.layer} has no values")
         seen, self._seen = self._seen, {}
         return seen
+
+    def _places(self, batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Return the flat places of the rows' tokens in the padded batch, and tokens a row where they are several."""
+        plan = self._plan
+        width = max(len(plan.input_ids[t]) for t in batch.texts)
+        line = np.empty(int(batch.texts.max()) + 1, dtype=np.int64)
+        line[batch.texts] = np.arange(len(batch.texts))
+        begin = line[plan.text[batch.rows]] * width + plan.first[batch.rows]
+        if self._aggregation == "none":
+            return begin, None
+        lengths = (plan.last[batch.rows] - plan.first[batch.rows] + 1).astype(np.int64)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return np.repeat(begin, lengths) + within, lengths
 
     def _before(self, layer: NeuronLayer, site: HookSite) -> Callable[..., None]:
         def take(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

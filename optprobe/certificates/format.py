@@ -80,7 +80,7 @@ class Certificate:
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.topN].cert``."""
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.topN][.moments].cert``."""
         problem, scope = self.claim["problem"], self.claim["scope"]
         source = Path(str(scope.get("file", ""))).stem or f"{scope.get('feature')}.layer{scope.get('layer')}"
         parts = [source, f"k{problem['k']}", problem["loss"], f"ridge{problem['ridge']:g}"]
@@ -88,6 +88,8 @@ class Certificate:
             parts.append(problem["class_weight"])
         if problem["among"] is not None:
             parts.append(f"top{len(problem['among'])}")
+        if "moments" in self.claim["data"]:
+            parts.append("moments")
         return ".".join(parts) + ".cert"
 
     @property
@@ -98,22 +100,29 @@ class Certificate:
 
 def verify(
     path: str | Path,
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     fast: bool = False,
     exhaustive: bool = False,
+    *,
+    moments: checker.Moments | None = None,
 ) -> checker.Verdict:
-    """Check a certificate file against its data with the independent checker.
+    """Check a certificate file against its data, rows or moments, with the independent checker.
 
     ``fast`` lets its compiled twin replay every sweep of the squared loss, not only those of five and six neurons;
     ``exhaustive`` evaluates every set instead of checking the proof.
 
-    Raises `InputError` where there is no such file, or more sets than an exhaustive check takes on.
+    Raises `InputError` where there is no such file, neither rows nor moments, or more sets than an exhaustive check
+    takes on.
     """
+    if moments is None and (X is None or y is None):
+        raise InputError("there is nothing to check the certificate against: give X and y, or moments")
     weight = None if sample_weight is None else np.asarray(sample_weight)
     try:
         with threadpool_limits(1, user_api="blas"):  # the checker has threads of its own
+            if moments is not None:
+                return checker.verify_from_moments(str(path), moments, fast, exhaustive)
             return checker.verify(str(path), np.asarray(X), np.asarray(y), weight, fast, exhaustive)
     except checker.Unusable as unusable:
         raise InputError(str(unusable)) from unusable
@@ -139,15 +148,16 @@ def _sentence(claim: Mapping[str, Any]) -> str:
     setting = f"{problem['loss']} loss, ridge {problem['ridge']:g}, class weights {problem['class_weight']}"
     support = ", ".join(map(str, result["support"]))
     upper, lower = result["upper_bound"], result["lower_bound"]
+    rows = f"from the moments of {data['n_rows']} rows" if "moments" in data else f"{data['n_rows']} rows"
     if result["optimal"]:
         return (
             f"Among {among}{where}, no set of {problem['k']}{feature} has a {problem['loss']} objective below "
             f"{lower:.9g}; the {neurons} {support} attain {upper:.9g} (certified optimal to {upper - lower:.1g}; "
-            f"{setting}; {data['n_rows']} rows)."
+            f"{setting}; {rows})."
         )
     gap = (upper - lower) / abs(upper) if upper else 0.0
     return (
         f"Among {among}{where}, the {neurons} {support} are the best known set of {problem['k']}{feature}, gap "
         f"{100 * gap:.1f}%: objective {upper:.9g}, certified lower bound {lower:.9g} "
-        f"({setting}; {data['n_rows']} rows)."
+        f"({setting}; {rows})."
     )

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
-    from formulations import SparseProbeProblem
+    from formulations import Moments, ProbeProblem, SparseProbeProblem
     from optprobe.activations import LabelledActivations
     from optprobe.engines import Progress, Solution
     from optprobe.engines.budget import Report
@@ -24,7 +26,7 @@ PAPER_TOP = 50
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
     """``DATA [--feature F] [--layer L]``."""
-    about = "an .npz with X_train, y_train, or a folder from extract"
+    about = "an .npz with X_train, y_train, or a folder from extract or moments"
     if positional:
         parser.add_argument("data", metavar="DATA", type=Path, help=about)
     else:
@@ -36,11 +38,13 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = Tr
 def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     """k, loss, ridge, weights, method, time limit, and the paper's setting."""
     parser.add_argument("--k", type=int, required=True, help="number of neurons")
-    parser.add_argument("--loss", choices=("squared", "logistic", "hinge"), default="logistic")
+    parser.add_argument(
+        "--loss", choices=("squared", "logistic", "hinge"), help="default: logistic; from moments squared"
+    )
     parser.add_argument(
         "--ridge", type=float, default=0.01, help="ridge on standardised neurons, mean-loss scale (default 0.01)"
     )
-    parser.add_argument("--class-weight", choices=("none", "balanced"), default="none")
+    parser.add_argument("--class-weight", choices=("none", "balanced"), help="default: none; of moments theirs")
     parser.add_argument(
         "--method",
         choices=("auto", "enumeration", "dual_enumeration", "branch_and_cut", "milp", "outer_approximation"),
@@ -61,8 +65,10 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = None) -> LabelledActivations:
     """The rows that DATA names; a folder is split as ``split`` says (test_share, seed), where it says so."""
-    from optprobe.activations import load_labelled
+    from optprobe.activations import load_labelled, moments_store
 
+    if moments_store.is_moment_store(arguments.data):
+        raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
     chosen = {name: split[name] for name in ("test_share", "seed") if split and name in split}
     return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
 
@@ -84,9 +90,9 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
             data.X_train,
             data.y_train,
             arguments.k,
-            loss=arguments.loss,
+            loss=arguments.loss or "logistic",
             ridge=arguments.ridge,
-            class_weight=arguments.class_weight,
+            class_weight=arguments.class_weight or "none",
             sample_weight=data.w_train,
             among=among,
         )
@@ -94,14 +100,55 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
     whole = problem()
     if arguments.top is None:
         return whole
-    if not arguments.k <= arguments.top <= len(whole.candidates):
-        raise InputError(
-            f"--top is {arguments.top}: give a number between k = {arguments.k} and {len(whole.candidates)}"
-        )
+    _check_top(arguments, whole)
     return problem(top(RANKINGS["mean_difference"].function(whole, 0), arguments.top))
 
 
-def solve_from(arguments: argparse.Namespace, problem: SparseProbeProblem) -> Solution:
+def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]] | None:
+    """The moments that DATA names, and their scope; None where DATA is no folder of moments."""
+    from optprobe.activations.moments_store import MomentStore, is_moment_store
+
+    if not is_moment_store(arguments.data):
+        return None
+    return MomentStore.open(arguments.data).load(arguments.feature, arguments.layer)
+
+
+def read_stated(arguments: argparse.Namespace) -> tuple[ProbeProblem, Mapping[str, Any]]:
+    """The problem that the arguments state about DATA, rows or moments, and the scope of its certificate."""
+    if (found := read_moments(arguments)) is not None:
+        return _moment_problem(arguments, found[0]), found[1]
+    data = read_data(arguments)
+    return read_problem(arguments, data), data.scope
+
+
+def _moment_problem(arguments: argparse.Namespace, moments: Moments) -> ProbeProblem:
+    from formulations import moment_problem
+    from optprobe.heuristics import top
+
+    if arguments.paper or arguments.loss not in (None, "squared"):
+        stated = "--paper" if arguments.paper else f"{arguments.loss} loss"
+        raise InputError(f"{arguments.data} holds moments, which state the squared loss alone, not {stated}: give rows")
+    problem = moment_problem(moments, arguments.k, ridge=arguments.ridge)
+    if arguments.class_weight not in (None, problem.class_weight):
+        raise InputError(
+            f"{arguments.data} holds moments of class weights {problem.class_weight}, not {arguments.class_weight}: "
+            "leave --class-weight out, or accumulate others"
+        )
+    if arguments.top is None:
+        return problem
+    _check_top(arguments, problem)
+    scores = np.where(problem.inv_scale > 0, np.abs(problem.cross), -np.inf)
+    return moment_problem(moments, arguments.k, ridge=arguments.ridge, among=top(scores, arguments.top))
+
+
+def _check_top(arguments: argparse.Namespace, problem: ProbeProblem) -> None:
+    if not arguments.k <= arguments.top <= len(problem.candidates):
+        raise InputError(
+            f"--top is {arguments.top}: give a number between k = {arguments.k} and {len(problem.candidates)}"
+        )
+
+
+def solve_from(arguments: argparse.Namespace, problem: ProbeProblem) -> Solution:
     """`solve` with the arguments' method and limits, under a progress line."""
     from optprobe.engines import solve
 

@@ -11,8 +11,7 @@ from optprobe.cli.shared import (
     add_data_arguments,
     add_problem_arguments,
     print_json,
-    read_data,
-    read_problem,
+    read_stated,
     solve_from,
     writable_folder,
 )
@@ -35,10 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     folder = writable_folder(arguments.out)
-    data = read_data(arguments)
-    problem = read_problem(arguments, data)
+    problem, scope = read_stated(arguments)
     solution = solve_from(arguments, problem)
-    certificate = solution.certificate(data.scope)
+    certificate = solution.certificate(scope)
     path = certificate.save(folder / certificate.file_name)
     seconds = time.perf_counter() - started
     if not arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from optprobe.cli.shared import add_data_arguments, print_json, read_data
+from optprobe.cli.shared import add_data_arguments, print_json, read_data, read_moments
 from optprobe.errors import CertificateRejected
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input"
@@ -33,9 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.data.is_dir():
             arguments.feature = arguments.feature or scope.get("feature")
             arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
-        data = read_data(arguments, scope.get("split"))
         modes = {"fast": arguments.fast, "exhaustive": arguments.exhaustive}
-        verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, **modes)
+        if (found := read_moments(arguments)) is not None:
+            verdict = verify(arguments.certificate, moments=found[0], **modes)
+        else:
+            data = read_data(arguments, scope.get("split"))
+            verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, **modes)
     except CertificateRejected as rejected:
         verdict = Verdict(False, str(rejected))
     if arguments.json:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from threadpoolctl import threadpool_limits
 
-from formulations import SparseProbeProblem
+from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
 from optprobe.engines import branch_and_cut
 from optprobe.engines.engine import Engine, Task, engine_named
@@ -35,10 +35,10 @@ def run_engine(engine: Engine, task: Task) -> Outcome:
         return engine.run(task)
 
 
-def enumerator_of(problem: SparseProbeProblem) -> Engine | None:
+def enumerator_of(problem: ProbeProblem) -> Engine | None:
     """The engine that enumerates all sets of this problem, if there is one."""
     engine = engine_named("enumeration" if isinstance(problem.loss, Squared) else "dual_enumeration")
-    return engine if engine.refuses(problem) is None else None
+    return engine if engine.refusal(problem) is None else None
 
 
 def run(task: Task) -> Choice:
@@ -53,7 +53,7 @@ def run(task: Task) -> Choice:
     if engine is None:
         outcome = run_engine(branch_and_cut.ENGINE, task)
         return Choice(outcome, branch_and_cut.ENGINE, f"for {stated}, dual bounds over all neurons prune one tree")
-    if problem.size <= QUICK_K[problem.loss.name]:
+    if problem.size <= QUICK_K[problem.loss.name] or isinstance(problem, MomentProblem):
         return Choice(run_engine(engine, task), engine, f"for {stated}, all sets can be enumerated at once")
     with threadpool_limits(branch_and_cut.ENGINE.blas_threads, user_api="blas"):
         tree = branch_and_cut.Search(replace(task, budget=task.budget.part(TRIAL)))

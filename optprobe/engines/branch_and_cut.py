@@ -21,7 +21,7 @@ import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from formulations import Fits, SparseProbeProblem, fit_supports
+from formulations import Fits, ProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Engine, Task
@@ -40,7 +40,7 @@ AFFORDABLE = 0.2
 """Seconds of pair leaves that are worth the subtree of a node with three neurons left."""
 
 
-def refuses(problem: SparseProbeProblem) -> str | None:
+def refuses(problem: ProbeProblem) -> str | None:
     if problem.ridge <= 0:
         return "branch and cut needs a positive ridge, since every dual bound divides by it"
     return None
@@ -65,7 +65,7 @@ class Search:
     """
 
     def __init__(self, task: Task, relax: Relax = ascend) -> None:
-        self.task, self.problem, self.relax = task, task.problem, relax
+        self.task, self.problem, self.relax = task, task.rows, relax
         self.slack = SLACK * task.tolerance
         self.support, self.upper = task.incumbent, task.objective
         self.live = LiveColumns(self.problem, self.problem.candidates)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations import MomentProblem, ProbeProblem, with_rows
 from optprobe.certificates import Certificate
 from optprobe.engines.solution import Solution, TreeProof
 
@@ -27,7 +28,7 @@ def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certifica
     """
     problem = solution.problem
     claim = {
-        "data": {**problem.digests, "n_rows": problem.n_rows, "n_neurons": problem.n_neurons},
+        "data": {**_data(problem), "n_rows": problem.n_rows, "n_neurons": problem.n_neurons},
         "problem": {
             "k": problem.k,
             "loss": problem.loss.name,
@@ -57,12 +58,19 @@ def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certifica
         "coef": solution.coef,
     }
     if problem.weighted:
-        arrays["w"] = problem.w
+        arrays["w"] = with_rows(problem).w
     if isinstance(solution.proof, TreeProof):
         arrays |= _tree_arrays(solution.proof)
     if (reference := solution.proof.reference) is not None:
         arrays |= {"reference": reference.fit, "reference.box": np.array([reference.box])}
     return Certificate(claim, arrays)
+
+
+def _data(problem: ProbeProblem) -> dict[str, object]:
+    """What the data are: digests and, of moments, how they were made and how far they may be from those of the rows."""
+    if isinstance(problem, MomentProblem):
+        return {**problem.digests, "made": dict(problem.moments.made), "error": problem.moments.error}
+    return {**problem.digests}
 
 
 def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:

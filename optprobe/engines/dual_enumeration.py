@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import comb
 
-from formulations import SparseProbeProblem
+from formulations import ProbeProblem
 from optprobe.engines import branch_and_cut
 from optprobe.engines.dual_sweep import DualSweep
 from optprobe.engines.engine import Engine, Task
@@ -19,7 +19,7 @@ from optprobe.engines.solution import Outcome
 SWEEPS: dict[str, type[DualSweep]] = {"logistic": MinorantSweep, "hinge": HingeSweep}
 
 
-def refuses(problem: SparseProbeProblem) -> str | None:
+def refuses(problem: ProbeProblem) -> str | None:
     sweep = SWEEPS.get(problem.loss.name)
     if sweep is None:
         return f"dual enumeration is for logistic and hinge loss, not the {problem.loss.name} loss: use enumeration"

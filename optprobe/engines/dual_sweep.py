@@ -30,7 +30,7 @@ class DualSweep(ABC):
     largest_k: ClassVar[int]
 
     def __init__(self, task: Task) -> None:
-        problem = task.problem
+        problem = task.rows
         self.task, self.size, self.ridge = task, problem.size, problem.ridge
         self.support, self.upper = task.incumbent, task.objective
         self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem))
@@ -61,7 +61,7 @@ class DualSweep(ABC):
 
     def _rows(self) -> Ints:
         """The rows of positive weight, in the order that suits the sweep."""
-        return np.flatnonzero(self.task.problem.w > 0)
+        return np.flatnonzero(self.task.rows.w > 0)
 
     def fit(self, sets: Ints) -> None:
         """Fit sets (positions) exactly; the best one may become the incumbent."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from formulations import SparseProbeProblem
+from formulations import MomentProblem, ProbeProblem, SparseProbeProblem, with_rows
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.solution import Outcome
 from optprobe.errors import InputError
@@ -29,7 +29,7 @@ class Task:
 
     Attributes
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
     incumbent : tuple of int
         A support of ``problem.size`` candidates.
     objective : float
@@ -38,12 +38,17 @@ class Task:
         A gap that counts as closed, on the mean-loss scale.
     """
 
-    problem: SparseProbeProblem
+    problem: ProbeProblem
     incumbent: tuple[int, ...]
     objective: float
     tolerance: float
     budget: Budget = field(default_factory=Budget)
     report: Report = silent
+
+    @property
+    def rows(self) -> SparseProbeProblem:
+        """The problem, for engines that need its rows."""
+        return with_rows(self.problem)
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,21 @@ class Engine:
     blas_threads : int or None
         Threads of matrix products while it runs; None leaves them as they are. Trees make many small products, whose
         threads would mostly wait for each other.
+    needs_rows : bool
+        Whether the problem must be stated by rows.
     """
 
     name: str
-    refuses: Callable[[SparseProbeProblem], str | None]
+    refuses: Callable[[ProbeProblem], str | None]
     run: Callable[[Task], Outcome]
     blas_threads: int | None = 1
+    needs_rows: bool = True
+
+    def refusal(self, problem: ProbeProblem) -> str | None:
+        """The sentence that says why this engine cannot solve a problem, or None."""
+        if self.needs_rows and isinstance(problem, MomentProblem):
+            return f"{self.name} needs the rows, and the problem is stated by moments: use enumeration"
+        return self.refuses(problem)
 
 
 def engine_named(name: str) -> Engine:

@@ -40,14 +40,14 @@ from threading import Lock
 import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
+from scipy.sparse.linalg import cg
 
-from formulations import SparseProbeProblem
+from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
 from optprobe.engines import branch_and_cut
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.kernels import cpu
-from optprobe.engines.products import gram
 from optprobe.engines.solution import Outcome, SweepProof
 
 Floats = NDArray[np.float64]
@@ -63,17 +63,19 @@ LOOSENED = 1 - 1e-9
 """Gaps are multiplied by this before a comparison; rounding is far smaller, and every hit is evaluated exactly."""
 CAPACITY = 1 << 16
 EDGES_A_CALL = 1024
+DENSE_STEPS = 50
+"""Steps of conjugate gradients for the bound that is left when the budget ends."""
 WORTH_ROUNDING = 64
 """Edges of a node that pay for its matrix in float32."""
 ANY = 2.0
 """A cap that leaves out only the pairs marked as excluded."""
 
 
-def refuses(problem: SparseProbeProblem) -> str | None:
+def refuses(problem: ProbeProblem) -> str | None:
     if not isinstance(problem.loss, Squared):
         return f"enumeration is for the squared loss, not the {problem.loss.name} loss: use branch_and_cut"
     if problem.k > LARGEST_K:
-        return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut"
+        return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut, with the rows"
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
     least = LEAST_RIDGE[problem.size]
@@ -83,12 +85,33 @@ def refuses(problem: SparseProbeProblem) -> str | None:
 
 
 def run(task: Task) -> Outcome:
-    """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
+    """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root.
+
+    From moments it is then that of the ridge regression on all neurons, which a sweep proves as well.
+    """
     sweep = Sweep(task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.support, sweep.value, SweepProof(), counts)
+    if isinstance(task.problem, MomentProblem):
+        return Outcome(sweep.support, dense_bound(task.problem), SweepProof(), sweep.counts)
     return branch_and_cut.root_outcome(task, sweep.support, sweep.value, sweep.counts)
+
+
+def dense_bound(problem: ProbeProblem) -> float:
+    """A lower bound of all sets, from coefficients b of all neurons near the ridge regression's.
+
+    The derivative of the loss at b is a dual vector: with ``A = Z'WZ``, ``c = Z'Wy`` and ``v = c - A b`` it bounds F of
+    every set by ``v0 / 2 - b'Ab / 2`` minus the k largest ``v_j^2 / (2 ridge)``.
+    """
+    A, c = problem.gram(problem.candidates), problem.cross[problem.candidates]
+    diagonal = np.diag_indices(len(c))
+    A[diagonal] += problem.ridge
+    b, _ = cg(A, c, maxiter=DENSE_STEPS)
+    A[diagonal] -= problem.ridge
+    products = A @ b
+    discounts = np.sort((c - products) ** 2)[len(c) - problem.size :] / (2 * problem.ridge)
+    return max(0.0, float(problem.variance - b @ products) / 2 - float(discounts.sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +164,14 @@ class Sweep:
     def __init__(self, task: Task) -> None:
         problem = task.problem
         self.task, self.size = task, problem.size
-        rows = problem.Z.T[problem.candidates] * np.sqrt(problem.w)
-        centred = problem.y - problem.w @ problem.y / problem.w.sum()
-        scale = 1.0 / np.sqrt(np.einsum("jn,jn->j", rows, rows) + problem.ridge)
-        u = (rows @ (np.sqrt(problem.w) * centred)) * scale
-        order = np.argsort(-np.abs(u), kind="stable")
-        self.columns, self.u, scale = problem.candidates[order], u[order], scale[order]
-        self.A = gram(rows[order] * scale[:, None])
-        self.A[np.diag_indices(len(u))] += problem.ridge * scale * scale
-        self.v0 = float(problem.w @ centred**2)
+        order = np.argsort(-np.abs(problem.cross[problem.candidates]), kind="stable")
+        self.columns, self.v0 = problem.candidates[order], problem.variance
+        self.A = problem.gram(self.columns)
+        self.A[np.diag_indices(len(order))] += problem.ridge
+        scale = 1.0 / np.sqrt(np.diagonal(self.A))
+        self.A *= scale[:, None]
+        self.A *= scale
+        self.u = problem.cross[self.columns] * scale
         position = {int(column): at for at, column in enumerate(self.columns)}
         self.place = tuple(position[j] for j in task.incumbent)
         self.q = float(self._gains(np.array([self.place], dtype=np.int64))[0])
@@ -307,4 +329,4 @@ class Sweep:
             self._child(node, (int(a), int(b)), arrays, gain, cap)
 
 
-ENGINE = Engine("enumeration", refuses, run, blas_threads=None)
+ENGINE = Engine("enumeration", refuses, run, blas_threads=None, needs_rows=False)

@@ -55,7 +55,7 @@ class HingeSweep(DualSweep):
     def _rows(self) -> Ints:
         """The positive class first."""
         used = super()._rows()
-        return np.asarray(used[np.argsort(-self.task.problem.y[used], kind="stable")])
+        return np.asarray(used[np.argsort(-self.task.rows.y[used], kind="stable")])
 
     def proof(self) -> SweepProof:
         """The claim alone: the checker finds its own dual vectors."""

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from formulations import SparseProbeProblem, UnsupportedProblem
+from formulations import ProbeProblem, SparseProbeProblem, UnsupportedProblem
 from formulations.losses import Hinge
 from optprobe.engines import branch_and_cut
 from optprobe.engines.budget import Progress
@@ -27,7 +27,7 @@ SHARE, SECONDS = 0.5, 20.0
 """The model may take this share of the budget, and no more than these seconds; the rest is for the proof."""
 
 
-def refuses(problem: SparseProbeProblem) -> str | None:
+def refuses(problem: ProbeProblem) -> str | None:
     if len(problem.candidates) > LARGEST:
         return (
             f"milp is for at most {LARGEST} neurons, and {len(problem.candidates)} are in play: "
@@ -50,7 +50,7 @@ def _rounds(task: Task, search: branch_and_cut.Search, counts: dict[str, int]) -
     """Solve, refine, solve again, until HiGHS finds nothing below the incumbent or repeats itself."""
     from formulations.models import place, refine, support_of
 
-    problem = task.problem
+    problem = task.rows
     model = _model(problem)
     refine(model, search.support)
     seen = {search.support}

@@ -37,8 +37,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations.products import gram
 from optprobe.engines.kernels import minorant as kernels
-from optprobe.engines.products import gram
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -59,10 +59,10 @@ class MinorantSweep(DualSweep):
         m = len(self.columns)
         places = np.unique(np.geomspace(1, m, min(m, SAMPLE)).astype(np.int64)) - 1
         stand_for = np.append(np.diff(np.append(places, m)), 1.0).astype(np.float64)
-        best, least, worse = Reference(np.zeros(len(self.task.problem.y)), BOXES[0]), np.inf, 0
+        best, least, worse = Reference(np.zeros(len(self.task.rows.y)), BOXES[0]), np.inf, 0
         if self.size == 1:  # few sets, and any reference is valid
             return best
-        for fit in lasso_path(self.task.problem, map(float, STRENGTHS)):
+        for fit in lasso_path(self.task.rows, map(float, STRENGTHS)):
             found = np.inf
             for box in BOXES:
                 reference = Reference(fit, box)

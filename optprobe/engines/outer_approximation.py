@@ -25,7 +25,7 @@ CUTS_A_ROUND = 8
 
 
 def run(task: Task) -> Outcome:
-    pool = CutPool(task.problem)
+    pool = CutPool(task.rows)
     search = branch_and_cut.Search(task, pool.bound)
     counts = {"rounds": 0, "starts_accepted": 0}
     finished = not search.heap

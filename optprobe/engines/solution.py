@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem
+from formulations import ProbeProblem
 
 if TYPE_CHECKING:
     from optprobe.certificates import Certificate
@@ -86,7 +86,7 @@ class Solution:
 
     Attributes
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
     support : tuple of int
         Columns of X, sorted.
     coef : ndarray, shape (len(support),)
@@ -111,7 +111,7 @@ class Solution:
         Nodes, leaves, pairs scanned: what the engine counted.
     """
 
-    problem: SparseProbeProblem
+    problem: ProbeProblem
     support: tuple[int, ...]
     coef: Floats
     intercept: float

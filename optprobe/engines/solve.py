@@ -10,15 +10,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from formulations import (
-    SparseProbeProblem,
+    MomentProblem,
+    ProbeProblem,
     UnsupportedProblem,
-    dual_point,
+    constant_point,
     fit_support,
     fit_supports,
     node_bound,
+    objective_bound,
     rounding_margin,
 )
-from formulations.losses import Hinge, Squared
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.engine import Engine, Task, engine_named, silent
 from optprobe.engines.solution import Solution, Status
@@ -33,7 +34,7 @@ SEPARABLE = 1e-9
 
 
 def solve(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     method: str = "auto",
     time_limit: float | None = None,
     tolerance: float = 1e-6,
@@ -44,7 +45,8 @@ def solve(
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
+        A problem stated by moments is solved by enumeration (k <= 6).
     method : {"auto", "enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp"}
     time_limit : float, optional
         Seconds for heuristics, root and engine together. At the limit, and after Ctrl-C, the bounds still hold.
@@ -67,7 +69,7 @@ def solve(
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"the time limit is {time_limit:g} s: give a positive number")
     asked = None if method == "auto" else engine_named(method)
-    if refusal := (asked or engine_named("branch_and_cut")).refuses(problem):
+    if refusal := (asked or engine_named(_default(problem))).refusal(problem):
         raise UnsupportedProblem(refusal)
     report = progress or silent
     from optprobe.engines import auto  # here, since the trees' loops load a compiler
@@ -83,8 +85,13 @@ def solve(
     return _solution(problem, choice, source, tolerance, seconds, budget)
 
 
+def _default(problem: ProbeProblem) -> str:
+    """The engine that must be able to solve a problem for `auto` to."""
+    return "enumeration" if isinstance(problem, MomentProblem) else "branch_and_cut"
+
+
 def _start(
-    problem: SparseProbeProblem, given: Sequence[Sequence[int]], budget: Budget, report: Report
+    problem: ProbeProblem, given: Sequence[Sequence[int]], budget: Budget, report: Report
 ) -> tuple[tuple[int, ...], float, str]:
     """The best of the given supports and of what the heuristics find, filled up to the full size."""
     report(Progress("heuristics", 0.0, float("inf")))
@@ -103,7 +110,7 @@ def _start(
 
 
 def _solution(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     choice: Choice,
     source: str,
     tolerance: float,
@@ -114,7 +121,7 @@ def _solution(
     outcome, engine = choice.outcome, choice.engine
     fits = fit_supports(problem, np.array([outcome.support], dtype=np.int64).reshape(1, -1))
     coef, intercept = fits.coef[0], float(fits.intercept[0])
-    upper = _upper_bound(problem, outcome.support, coef, intercept)
+    upper = objective_bound(problem, outcome.support, coef, intercept)
     lower = min(outcome.lower, float(fits.objective[0])) - rounding_margin(problem)
     if upper - lower <= tolerance:
         status = Status.OPTIMAL
@@ -141,23 +148,9 @@ def _solution(
     )
 
 
-def _upper_bound(problem: SparseProbeProblem, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> float:
-    """The objective at the fit, plus four times its a-priori rounding error."""
-    f = problem.Z[:, list(support)] @ coef + intercept
-    value = problem.objective(support, coef, intercept)
-    size = np.abs(problem.Z[:, list(support)]) @ np.abs(coef) + abs(intercept) + 1.0
-    gamma = (problem.n_rows + 40) * 2.0**-53
-    return value + 4 * gamma * float(value + problem.w @ (size * (1.0 + np.abs(problem.y - f))))
-
-
-def _regime(problem: SparseProbeProblem, upper: float, engine: Engine) -> str:
+def _regime(problem: ProbeProblem, upper: float, engine: Engine) -> str:
     """Separable where the constant fit's dual vector alone closes the gap: then the optimum is its ranking's top k."""
-    positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
-    f = np.full(problem.n_rows, np.log(positive / (1 - positive)))
-    if isinstance(problem.loss, Squared):
-        f[:] = 2 * positive - 1
-    a = -problem.y if isinstance(problem.loss, Hinge) else problem.loss.derivative(problem.y, f)
-    bound = node_bound(dual_point(problem, a), np.zeros(0, dtype=np.int64), problem.candidates, problem.size)
+    bound = node_bound(constant_point(problem), np.zeros(0, dtype=np.int64), problem.candidates, problem.size)
     if upper - bound <= SEPARABLE:
         return "separable"
     return "combinatorial" if engine.name.endswith("enumeration") else "relaxation"

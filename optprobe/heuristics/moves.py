@@ -23,7 +23,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem, fit_supports
+from formulations import ProbeProblem, fit_supports, with_rows
 from formulations.losses import Hinge, Squared
 
 Floats = NDArray[np.float64]
@@ -54,8 +54,8 @@ class Gram:
 
     Parameters
     ----------
-    problem : SparseProbeProblem
-        Its Z, W and y.
+    problem : SparseProbeProblem or MomentProblem
+        Whose moments these are.
     matrix : ndarray, shape (n_neurons, n_neurons), optional
         ``Z' W Z`` as a whole, where the caller has it.
 
@@ -67,13 +67,11 @@ class Gram:
         The weighted variance of y: twice the squared loss of the constant fit.
     """
 
-    def __init__(self, problem: SparseProbeProblem, matrix: Floats | None = None) -> None:
+    def __init__(self, problem: ProbeProblem, matrix: Floats | None = None) -> None:
         self._problem = problem
         self._matrix = matrix
         self._rows: dict[int, Floats] = {}
-        centred = problem.y - problem.w @ problem.y
-        self.moments: Floats = (problem.w * centred) @ problem.Z
-        self.variance = float(problem.w @ centred**2)
+        self.moments, self.variance = problem.cross, problem.variance
 
     def rows(self, neurons: Sequence[int] | Ints) -> Floats:
         """The rows of ``Z' W Z`` of some neurons, shape (len(neurons), n_neurons)."""
@@ -81,8 +79,7 @@ class Gram:
             return np.asarray(self._matrix[np.asarray(neurons, dtype=np.int64)])
         missing = [int(j) for j in neurons if int(j) not in self._rows]
         if missing:
-            Z = self._problem.Z
-            self._rows.update(zip(missing, (Z[:, missing] * self._problem.w[:, None]).T @ Z))
+            self._rows.update(zip(missing, self._problem.gram_rows(missing)))
         return np.stack([self._rows[int(j)] for j in neurons])
 
 
@@ -122,7 +119,7 @@ class Moves:
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
         What F is.
     gram : Gram, optional
         Of the same data; made here unless given.
@@ -130,7 +127,7 @@ class Moves:
         On the clock of ``time.monotonic``.
     """
 
-    def __init__(self, problem: SparseProbeProblem, gram: Gram | None = None, deadline: float | None = None) -> None:
+    def __init__(self, problem: ProbeProblem, gram: Gram | None = None, deadline: float | None = None) -> None:
         self.problem = problem
         self.exact = isinstance(problem.loss, Squared)
         self.gram = Gram(problem) if gram is None else gram
@@ -194,7 +191,7 @@ class Moves:
 
     def _pair_moves(self, support: Support, leavers: list[int]) -> list[Support]:
         """The supports two exchanges away, the most promising first; one of the two who enter is a lead."""
-        n_leads = min(LEADS, PAIR_WORK // self.problem.Z.size)
+        n_leads = min(LEADS, PAIR_WORK // self.problem.gram_row_work)
         prefixes = [tuple(j for j in support if j not in pair) for pair in combinations(leavers, 2)]
         moves: list[tuple[float, Support]] = []
         for prefix, model in zip(prefixes, self.models(prefixes) if n_leads and prefixes else []):
@@ -231,7 +228,7 @@ class Moves:
 
     def _curved(self, prefixes: Sequence[Support]) -> list[Model]:
         """One Newton step from the fit of every prefix; one pass over the data for all of them."""
-        problem = self.problem
+        problem = with_rows(self.problem)
         Z, fits = problem.Z, fit_supports(problem, np.array(prefixes, dtype=np.int64).reshape(len(prefixes), -1))
         m, size = fits.supports.shape
         Q = np.ones((m, size + 1, problem.n_rows))
@@ -256,7 +253,7 @@ class Moves:
 
     def _products(self, first: Floats, second: Floats, mixed: Floats) -> tuple[Floats, Floats, Floats]:
         """``first @ Z``, ``second @ Z**2`` and ``mixed @ Z`` in one pass over blocks of neurons."""
-        neurons = self.problem.Z.T
+        neurons = with_rows(self.problem).Z.T
         linear = np.empty((len(first) + len(mixed), len(neurons)))
         squares = np.empty((len(second), len(neurons)))
         together = np.concatenate([first, mixed])
@@ -268,7 +265,7 @@ class Moves:
 
     def _curvature(self, f: Floats) -> Floats:
         """The second derivative of the loss; of the hinge loss, that of its softplus of width `HINGE_WIDTH`."""
-        problem = self.problem
+        problem = with_rows(self.problem)
         if not isinstance(problem.loss, Hinge):
             return problem.loss.curvature(problem.y, f)
         e = np.exp(-np.abs(1.0 - problem.y * f) / HINGE_WIDTH)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import InputError, SparseProbeProblem
+from formulations import InputError, ProbeProblem, with_rows
 from optprobe.heuristics.moves import Gram, Moves, Support, as_support
-from optprobe.heuristics.rankings import adaptive_thresholding, mean_difference, top
+from optprobe.heuristics.rankings import adaptive_thresholding, top
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 OTHER_SINGLES, RANDOM_STARTS, REFINED = 2, 2, 3
@@ -49,7 +50,7 @@ class Incumbent:
 
 
 def forward_selection(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     k: int | None = None,
     start: Sequence[int] | Ints = (),
     *,
@@ -60,7 +61,7 @@ def forward_selection(
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
         What F is.
     k : int, optional
         The size to reach; that of the problem unless given.
@@ -88,7 +89,7 @@ def forward_selection(
 
 
 def beam_search(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     k: int | None = None,
     width: int = 8,
     *,
@@ -99,7 +100,7 @@ def beam_search(
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
         What F is.
     k : int, optional
         The size to reach; that of the problem unless given.
@@ -126,7 +127,7 @@ def beam_search(
 
 
 def swap_descent(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     support: Sequence[int] | Ints,
     *,
     gram: Gram | None = None,
@@ -139,7 +140,7 @@ def swap_descent(
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
         What F is.
     support : sequence of int, shape (k,)
         Where to start; the size is kept.
@@ -166,7 +167,7 @@ def swap_descent(
 
 
 def incumbent(
-    problem: SparseProbeProblem,
+    problem: ProbeProblem,
     deadline: float | None = None,
     starts: Sequence[Sequence[int] | Ints] = (),
     *,
@@ -180,7 +181,7 @@ def incumbent(
 
     Parameters
     ----------
-    problem : SparseProbeProblem
+    problem : SparseProbeProblem or MomentProblem
         What F is, and the size.
     deadline : float, optional
         On the clock of ``time.monotonic``: no step is begun after it, but the first start is always fitted. Without
@@ -224,13 +225,13 @@ def _starts(moves: Moves, given: list[Support]) -> Iterator[tuple[str, Support]]
     size = problem.size
     for start in given:
         yield "a given start", _grow(moves, [start], size, 1)[0]
-    yield "mean difference", as_support(top(mean_difference(problem), size))
+    yield "mean difference", as_support(top(_strength(moves), size))
     yield "forward selection", _grow(moves, [()], size, 1)[0]
     if not moves.exact:
         # at f = 0, log(1 + exp(-y f)) is (y - f / 2)^2 / 2 + a constant to second order, and |b|^2 is 4 |b / 2|^2
         squared = Moves(problem.restated(loss="squared", ridge=4 * problem.ridge), moves.gram, moves.deadline)
         yield "the squared loss", _descend(squared, _grow(squared, [()], size, 1)[0], pairs=True)
-        yield "adaptive thresholding", as_support(top(adaptive_thresholding(problem), size))
+        yield "adaptive thresholding", as_support(top(adaptive_thresholding(with_rows(problem)), size))
     if 0 < size < len(problem.candidates):
         for single in _grow(moves, [()], 1, 1 + OTHER_SINGLES)[1:]:
             yield f"forward selection from neuron {single[0]}", _grow(moves, [single], size, 1)[0]
@@ -239,11 +240,18 @@ def _starts(moves: Moves, given: list[Support]) -> Iterator[tuple[str, Support]]
             yield "random neurons", as_support(rng.choice(problem.candidates, size, replace=False))
 
 
+def _strength(moves: Moves) -> Floats:
+    """``|Z' W (y - mean)|``: ranks the candidates as the mean difference does."""
+    scores = np.full(moves.problem.n_neurons, -np.inf)
+    scores[moves.problem.candidates] = np.abs(moves.gram.moments[moves.problem.candidates])
+    return scores
+
+
 def _grow(moves: Moves, beam: list[Support], size: int, width: int) -> list[Support]:
     """Add neurons to supports of one size until they have ``size``; the ``width`` best, best first."""
     while len(beam[0]) < size:
         if moves.late():
-            scores = mean_difference(moves.problem)
+            scores = _strength(moves)
             scores[list(beam[0])] = -np.inf
             return [as_support((*beam[0], *top(scores, size - len(beam[0]))))]
         beam = moves.grown(beam, width)
@@ -264,14 +272,14 @@ def _incumbent(moves: Moves, support: Support, source: str) -> Incumbent:
     return Incumbent(np.array(support, dtype=np.int64), float(moves.objectives([support])[0]), source)
 
 
-def _checked_size(problem: SparseProbeProblem, k: int | None) -> int:
+def _checked_size(problem: ProbeProblem, k: int | None) -> int:
     size, most = problem.size if k is None else int(k), len(problem.candidates)
     if not 0 <= size <= most:
         raise InputError(f"k is {size} and a support may use {most} neurons: lower k or allow more columns")
     return size
 
 
-def _checked_support(problem: SparseProbeProblem, neurons: Sequence[int] | Ints, most: int) -> Support:
+def _checked_support(problem: ProbeProblem, neurons: Sequence[int] | Ints, most: int) -> Support:
     support = as_support(neurons)
     if len(support) > most:
         raise InputError(f"the support has {len(support)} neurons: give at most {most}")

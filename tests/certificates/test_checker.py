@@ -20,6 +20,7 @@ from formulations import fit_supports, sparse_probe_problem
 from optprobe.certificates import Certificate, checker, verify
 from optprobe.certificates.checker import exhaustive, tree
 from optprobe.certificates.checker.bounds import duals_of, node_bound
+from optprobe.certificates.checker.pair_sweep import moments
 from optprobe.certificates.checker.problem import Problem
 from optprobe.engines import solve
 from optprobe.errors import CertificateRejected, InputError
@@ -266,7 +267,8 @@ def test_the_exhaustive_loops_list_every_set_above_a_gain(seed: int) -> None:
     objectives = fit_supports(stated.restated(loss="squared"), sets).objective
     problem = Problem(stated.Z, stated.y, stated.w, np.full(11, True), "squared", stated.ridge, stated.k)
     for lower in np.quantile(objectives, [0.05, 0.5]):
-        found = {tuple(row) for part in exhaustive._squared(problem, float(lower)) for row in part.tolist()}
+        parts = exhaustive.sets_above(*moments(problem, float(lower)), problem.size)
+        found = {tuple(row) for part in parts for row in part.tolist()}
         assert {tuple(s) for s, f in zip(sets.tolist(), objectives) if f < lower - 1e-12} <= found
         assert found <= {tuple(s) for s, f in zip(sets.tolist(), objectives) if f < lower + 1e-6}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formulations import SparseProbeProblem, sparse_probe_problem
+from formulations import SparseProbeProblem, products, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.certificates.checker.compiled import Replay
-from optprobe.engines import enumeration, products, solve
+from optprobe.engines import enumeration, solve
 from optprobe.engines.engine import Task
 
 KINDS = ("plain", "mixed", "duplicates", "low rank", "ties", "common factor", "suppressors")

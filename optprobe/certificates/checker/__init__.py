@@ -1,6 +1,6 @@
 """The independent checker of optprobe certificates: one folder, numpy and the standard library, nothing of the solver.
 
-    python -m checker CERTIFICATE DATA.npz        exit 0 accepted, 1 rejected (with the reason), 2 unusable input
+    python -m checker CERTIFICATE DATA        exit 0 accepted, 1 rejected (with the reason), 2 unusable input
 
 A certificate claims, for the data with its digests, a loss, a ridge and k: the support S has F(S) <= upper, and every
 set T of at most k columns has F(T) >= lower, where, with Z_ij = (X_ij - shift_j) * inv_scale_j in float64,
@@ -26,21 +26,28 @@ logistic loss with two columns missing may leave the bounds of their pairs to th
 Proof "sweep": nothing but the claim, or one reference fit. The checker goes through all supports itself, by theorems
 that rule most of them out together, and finds a dual vector of its own for each of the others: `pair_sweep` and
 `compiled` (squared loss), `dual_sweep` (logistic), `hinge_sweep` (hinge).
+
+DATA is an .npz of rows, or a file of moments for a claim about them: `moments`.
 """
 
-from .claim import verify
+from .claim import verify, verify_from_moments
 from .file import DTYPES, FORMAT, content_digest, read
+from .moments import FileOfMoments, Moments, read_moments
 from .problem import value_digest
 from .verdict import Rejected, Unusable, Verdict
 
 __all__ = [
     "DTYPES",
     "FORMAT",
+    "FileOfMoments",
+    "Moments",
     "Rejected",
     "Unusable",
     "Verdict",
     "content_digest",
     "read",
+    "read_moments",
     "value_digest",
     "verify",
+    "verify_from_moments",
 ]

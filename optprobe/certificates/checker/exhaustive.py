@@ -42,27 +42,35 @@ MOST_SQUARED, MOST_OTHERS = 10**12, 2 * 10**5
 def check_exhaustively(problem: Problem, lower: float) -> str:
     """No set has F below ``lower``: all of them are evaluated. Returns a sentence of counts."""
     columns, k = np.flatnonzero(problem.candidates), problem.size
-    count, most = comb(len(columns), k), MOST_SQUARED if problem.loss == "squared" else MOST_OTHERS
-    if count > most:
-        raise Unusable(f"an exhaustive check takes on {most:g} sets of {problem.loss} loss, and these are {count:g}")
-    open_sets = _squared(problem, lower) if problem.loss == "squared" and k > 1 else _all(len(columns), k)
+    check_number(len(columns), k, problem.loss)
+    if problem.loss == "squared" and k > 1:
+        open_sets = sets_above(*moments(problem, lower), k)
+    else:
+        open_sets = all_sets(len(columns), k)
     return f"every set evaluated: {check_open_sets(problem, columns, open_sets, lower)}"
 
 
-def _all(m: int, k: int) -> Iterator[Ints]:
+def check_number(m: int, k: int, loss: str) -> None:
+    """Raise `Unusable` where the sets are too many."""
+    count, most = comb(m, k), MOST_SQUARED if loss == "squared" else MOST_OTHERS
+    if count > most:
+        raise Unusable(f"an exhaustive check takes on {most:g} sets of {loss} loss, and these are {count:g}")
+
+
+def all_sets(m: int, k: int) -> Iterator[Ints]:
+    """All sets of k of m positions, in blocks."""
     sets = combinations(range(m), k)
     while part := list(islice(sets, BLOCK)):
         yield np.array(part, dtype=np.int64).reshape(-1, k)
 
 
-def _squared(problem: Problem, lower: float) -> Iterator[Ints]:
-    """The sets that the test of the text leaves."""
+def sets_above(A: Floats, u: Floats, Q: float, least: float, k: int) -> Iterator[Ints]:
+    """The sets of k > 1 columns that the test of the text leaves."""
     try:
         from .exhaustive_loops import pairs_above
     except ImportError as error:
         raise Unusable(f"an exhaustive check of the squared loss needs numba: {error}") from error
-    A, u, Q, least = moments(problem, lower)
-    k, m = problem.size, len(A)
+    m = len(A)
     delta = [8 * U]
     for _ in range(k - 2):
         delta.append(4 * delta[-1] / least + 4 * U)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,15 @@ SHARE = 0.1
 
 
 def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
-    """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts.
+    """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts."""
+    if problem.loss != "squared" or not 1 <= problem.size <= 6:
+        raise Rejected(f"a sweep proves squared loss and k <= 6, not {problem.loss} loss and k = {problem.size}")
+    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast)
+    return check_open_sets(problem, np.flatnonzero(problem.candidates), open_sets, lower)
+
+
+def sets_left_open(A: Floats, u: Floats, Q: float, least: float, k: int, fast: bool) -> Iterable[NDArray[np.int64]]:
+    """The sets of k columns that the pair bound does not close, shape (n_sets, k) each; see `moments` for A, u and Q.
 
     With centred y and Z, M = Z'WZ + ridge I, c = Z'Wy and v0 = sum w y^2: F(S) = (v0 - q(S)) / 2 with
     q(S) = c_S' M_SS^-1 c_S = max_b 2 c_S'b - b'M_SS b. Divided by 1 + ridge, M becomes A with unit diagonal, c is u.
@@ -41,20 +49,14 @@ def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
 
     Sets of five and six, and with ``fast`` those of two to four, are replayed by `compiled`.
     """
-    if problem.loss != "squared" or not 1 <= problem.size <= 6:
-        raise Rejected(f"a sweep proves squared loss and k <= 6, not {problem.loss} loss and k = {problem.size}")
-    columns, k = np.flatnonzero(problem.candidates), problem.size
-    A, u, Q, least = moments(problem, lower)
     if k > 4 or (fast and k > 1):
-        open_sets = _compiled(A, u, Q, k, least)
-    else:
-        root = _Conditional(A, np.ones(len(A)), u, Q, least)
-        open_sets = {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
-    return check_open_sets(problem, columns, open_sets, lower)
+        return _compiled(A, u, Q, k, least)
+    root = _Conditional(A, np.ones(len(A)), u, Q, least)
+    return {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
 
 
 def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, float]:
-    """A, u, Q of `check_pair_sweep`, and the least conditional variance of a column, rounding counted."""
+    """A, u, Q of `sets_left_open`, and the least conditional variance of a column, rounding counted."""
     columns = np.flatnonzero(problem.candidates)
     Z, w, n, k = problem.Z[:, columns], problem.w, len(problem.y), problem.size
     centred = problem.y - (w @ problem.y) / w.sum()

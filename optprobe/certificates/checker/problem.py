@@ -34,6 +34,8 @@ class Problem:
 
 def problem_of(claim: dict[str, Any], arrays: dict[str, Array], X: Array, y: Array, weight: Array | None) -> Problem:
     data, stated = claim["data"], claim["problem"]
+    if "moments" in data:
+        raise Rejected("the claim is about moments, and rows were given")
     if X.ndim != 2 or X.shape != (data["n_rows"], data["n_neurons"]) or len(y) != len(X):
         raise Rejected(f"the data has shape {X.shape}, and the claim is about {data['n_rows']} x {data['n_neurons']}")
     labels = _labels(y)

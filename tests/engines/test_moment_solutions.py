@@ -17,7 +17,14 @@ from adversarial import KINDS, Known, known
 from exact import ExactMoments
 from flint import fmpq
 
-from formulations import MomentProblem, Moments, UnsupportedProblem, fit_supports, moment_problem
+from formulations import (
+    MomentProblem,
+    Moments,
+    UnsupportedProblem,
+    fit_supports,
+    moment_problem,
+    sparse_probe_problem,
+)
 from optprobe.activations import GramAccumulator
 from optprobe.certificates import Certificate, verify
 from optprobe.engines import solve
@@ -301,3 +308,19 @@ def test_the_checker_alone(example: tuple[Known, MomentProblem, Certificate], tm
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no file of moments" in done.stderr
+
+
+def test_a_real_layer(shared: Path, tmp_path: Path) -> None:
+    """All neurons of a layer in float16: the bounds of the rows, and an error that is small beside them."""
+    with np.load(shared / "data" / "activations" / "minilm_L3_verb.npz", allow_pickle=False) as file:
+        X, y = file["X_train"], file["y_train"].astype(np.float64)
+    total = GramAccumulator(X.shape[1])
+    total.add(X[:300], y[:300])
+    total.add(X[300:], y[300:])
+    stated = moment_problem(total.moments(), 3, ridge=0.01)
+    assert stated.moments.error < 1e-12
+    found, rows = solve(stated), solve(sparse_probe_problem(X, y, 3, loss="squared", ridge=0.01))
+    assert found.support == rows.support
+    assert abs(found.upper_bound - rows.upper_bound) < 1e-9
+    assert abs(found.lower_bound - rows.lower_bound) < 1e-9
+    assert verify(found.certificate().save(tmp_path / "a.cert"), moments=stated.moments, fast=True).accepted

@@ -13,8 +13,8 @@ from pathlib import Path
 from optprobe.errors import InputError
 
 
-def write_file(path: Path, content: str | bytes) -> Path:
-    """Write bytes, or text as UTF-8, under a temporary name in the same folder, sync it, and give it its name.
+def write_file(path: Path, *content: str | bytes | memoryview) -> Path:
+    """Write bytes, and text as UTF-8, under a temporary name in the same folder, sync it, and give it its name.
 
     Returns the path; makes the folder. Raises `InputError` where the folder cannot be written.
     """
@@ -25,7 +25,8 @@ def write_file(path: Path, content: str | bytes) -> Path:
         raise InputError(f"the file {path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            for part in content:
+                file.write(part.encode() if isinstance(part, str) else part)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)

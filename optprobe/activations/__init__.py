@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
+from optprobe.activations.foreign import activations_of, neuron_values
 from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
@@ -27,6 +28,7 @@ __all__ = [
     "NeuronMatrix",
     "Options",
     "accumulate",
+    "activations_of",
     "extract",
     "hook_points",
     "hook_site",
@@ -35,6 +37,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "neuron_map",
+    "neuron_values",
     "prepare",
     "verify_neuron_map",
 ]

@@ -108,6 +108,10 @@ class _Memory:
         self._filled[layer][:] = False
 
 
+FLOAT16_OVERFLOWS = 65_520.0
+"""From here on, a number rounds to infinity in float16."""
+
+
 class _Overflow(Exception):
     """A layer has a value beyond float16."""
 
@@ -218,8 +222,8 @@ class Extraction:
             try:
                 ran = chain.from_iterable(map(forward.run, chunk.batches))
                 for batch, values in _on_host(ran, sink.dtypes):
-                    for layer, array in values.items():
-                        self._check_finite(array, layer, batch)
+                    for layer, (array, reach) in values.items():
+                        self._check(array, reach, layer, batch)
                         kept[layer][batch.rows - chunk.start] = array
             except _Overflow as overflow:
                 sink.promote(overflow.args[0])
@@ -228,16 +232,12 @@ class Extraction:
         for layer, array in kept.items():
             sink.add(layer, chunk.start, array)
 
-    def _check_finite(self, values: NDArray[Any], layer: int, batch: Batch) -> None:
-        """Report the first value that is not a number; raise `_Overflow` where it is float16's infinity."""
-        if values.dtype == np.float16:
-            finite = bool(((values.view(np.uint16) & 0x7C00) != 0x7C00).all())
-        else:
-            finite = bool(np.isfinite(values).all())
-        if finite:
-            return
-        if values.dtype == np.float16 and not np.isnan(values).any():
+    def _check(self, values: NDArray[Any], reach: float, layer: int, batch: Batch) -> None:
+        """Report the first value that is not a number; raise `_Overflow` where it is only beyond float16."""
+        if values.dtype == np.float16 and FLOAT16_OVERFLOWS <= reach < np.inf:
             raise _Overflow(layer)
+        if reach < np.inf:
+            return
         i, neuron = np.argwhere(~np.isfinite(values))[0]
         row = batch.rows[i]
         raise InputError(
@@ -259,23 +259,28 @@ class Extraction:
         }
 
 
+Copied = dict[int, tuple["torch.Tensor", "torch.Tensor"]]
+
+
 def _on_host(
     ran: Iterator[tuple[Batch, dict[int, torch.Tensor]]], dtypes: dict[int, str]
-) -> Iterator[tuple[Batch, dict[int, NDArray[Any]]]]:
-    """Copy values to the host in the type in which they are kept; from a GPU, while the next batch runs."""
+) -> Iterator[tuple[Batch, dict[int, tuple[NDArray[Any], float]]]]:
+    """Yield values on the host, in the type in which they are kept, and the largest absolute one, nan if one is.
+
+    Values are copied from a GPU while the next batch runs.
+    """
     import torch
 
-    waiting: tuple[Batch, dict[int, torch.Tensor], torch.cuda.Event | None] | None = None
+    waiting: tuple[Batch, Copied, torch.cuda.Event | None] | None = None
     for batch, values in ran:
-        copied, event = {}, None
+        copied: Copied = {}
+        event = None
         for layer, value in values.items():
-            converted = value.to(getattr(torch, dtypes[layer]))
-            if converted.is_cuda:
-                pinned = torch.empty(converted.shape, dtype=converted.dtype, pin_memory=True)
-                converted = pinned.copy_(converted, non_blocking=True)
+            extremes = torch.stack(torch.aminmax(value))
+            copied[layer] = _begin_copy(value.to(getattr(torch, dtypes[layer]))), _begin_copy(extremes)
+            if value.is_cuda:
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record()
-            copied[layer] = converted
         if waiting is not None:
             yield _arrived(*waiting)
         waiting = batch, copied, event
@@ -283,9 +288,19 @@ def _on_host(
         yield _arrived(*waiting)
 
 
+def _begin_copy(value: torch.Tensor) -> torch.Tensor:
+    """Return a tensor on the host that holds the value, from a GPU when what was queued there is done."""
+    import torch
+
+    if not value.is_cuda:
+        return value
+    pinned = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
+    return pinned.copy_(value, non_blocking=True)
+
+
 def _arrived(
-    batch: Batch, copied: dict[int, torch.Tensor], event: torch.cuda.Event | None
-) -> tuple[Batch, dict[int, NDArray[Any]]]:
+    batch: Batch, copied: Copied, event: torch.cuda.Event | None
+) -> tuple[Batch, dict[int, tuple[NDArray[Any], float]]]:
     if event is not None:
         event.synchronize()
-    return batch, {layer: value.numpy() for layer, value in copied.items()}
+    return batch, {layer: (value.numpy(), float(extremes.abs().max())) for layer, (value, extremes) in copied.items()}

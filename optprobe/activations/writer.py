@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,8 @@ from optprobe.errors import InputError, StoreDamaged
 from optprobe.files import write_file
 
 LOCK = ".lock"
+WRITING = 4
+"""Shards that may be written at once, while the model runs on."""
 
 
 class StoreWriter:
@@ -60,6 +63,8 @@ class StoreWriter:
         self._rows = rows
         self._digests: dict[str, str] = {}
         self._buffers: dict[int, tuple[int, int, NDArray[Any]]] = {}
+        self._pool = ThreadPoolExecutor(WRITING)
+        self._writing: dict[str, Future[str]] = {}
         self._lock = FileLock(self._folder / LOCK, timeout=0)
 
     def __enter__(self) -> Self:
@@ -92,6 +97,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the lock back; whole shards stay."""
+        self._pool.shutdown(wait=True)
         self._release()
 
     @property
@@ -101,6 +107,7 @@ class StoreWriter:
 
     def missing(self) -> dict[int, list[int]]:
         """Return the shards of each layer that this writer still has to fill; layers without any are left out."""
+        self._wait(at_most=0)
         n_shards = -(-self._manifest["n_rows"] // SHARD_ROWS)
         own = range(n_shards)
         if part := self._manifest["part"]:
@@ -129,7 +136,7 @@ class StoreWriter:
         Raises
         ------
         InputError
-            If a file cannot be written.
+            If a file cannot be written; a later call may be the one that says so.
         """
         n_rows, stop = self._manifest["n_rows"], start + len(values)
         for shard in range(start // SHARD_ROWS, -(-stop // SHARD_ROWS)):
@@ -144,10 +151,12 @@ class StoreWriter:
             self._buffers[layer] = shard, b - first, buffer
             name = shard_name(layer, shard)
             if b == end and name not in self._digests:
-                self._digests[name] = write_shard(self._folder, name, buffer)
+                self._writing[name] = self._pool.submit(write_shard, self._folder, name, buffer)
+                self._wait(at_most=WRITING)
 
     def promote(self, layer: int) -> None:
         """Keep a layer in float32 from here on: its shards in float16 go, and are missing again."""
+        self._wait(at_most=0)
         self._manifest["values"][self._manifest["layers"].index(layer)] = "float32"
         write_file(self._folder / MANIFEST, manifest_text(self._manifest))
         for name, *_ in shards_of(self._manifest, layer):
@@ -193,6 +202,12 @@ class StoreWriter:
                     continue
                 if stated.get(name, digest) == digest:
                     self._digests[name] = digest
+
+    def _wait(self, at_most: int) -> None:
+        """Wait, in the order in which they were begun, until no more than so many shards are being written."""
+        while len(self._writing) > at_most:
+            name = next(iter(self._writing))
+            self._digests[name] = self._writing.pop(name).result()
 
     def _release(self) -> None:
         (self._folder / LOCK).unlink(missing_ok=True)

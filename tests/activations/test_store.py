@@ -314,7 +314,8 @@ def test_a_full_disk_is_one_sentence(made: Activations, tmp_path: Path, monkeypa
     with StoreWriter(tmp_path / "s", made.manifest, made.row_arrays()) as writer:
         (start, values), *_ = pieces(made, 1, SHARD_ROWS)
         monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        writer.add(1, start, values)
         with pytest.raises(InputError, match=r"000000\.safetensors cannot be written: No space left on device"):
-            writer.add(1, start, values)
+            writer.missing()
         monkeypatch.undo()
         assert not list((tmp_path / "s").rglob("*.part"))

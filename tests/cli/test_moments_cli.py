@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from optprobe.activations import Activations, MomentStore, load_labelled
+from optprobe.activations import Activations, MomentStore, NeuronMatrix, activations_of, load_labelled
 from optprobe.certificates import verify
 from optprobe.cli.main import main
 from optprobe.errors import InputError, StoreDamaged
@@ -31,28 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "one/of many": np.where(matrices[4][:, 3] + 0.5 * rng.standard_normal(N_ROWS) > 3.5, 1, -1),
     }
     labels["one/of many"][::4] = 0
-    numbers = np.arange(N_ROWS, dtype=np.int32)
-    manifest = {
-        "model": "tiny",
-        "revision": None,
-        "hook": "post",
-        "dataset": {"name": "colours", "digest": "0" * 64, "licence": "none"},
-        "features": dict.fromkeys(labels, "a rule"),
-        "layers": [1, 4],
-        "d_mlp": [N_NEURONS, N_NEURONS],
-        "n_rows": N_ROWS,
-        "dropped_rows": 0,
-    }
-    Activations(
-        MappingProxyType(manifest),
-        text=numbers,
-        start=numbers,
-        end=numbers,
-        token=numbers,
-        group=(numbers // 4).astype(np.int32),
-        labels=MappingProxyType({name: values.astype(np.int8) for name, values in labels.items()}),
-        matrices=MappingProxyType(matrices),
-    ).save(folder)
+    activations_of(matrices, labels, np.arange(N_ROWS) // 4, model="tiny", hook="post", name="colours").save(folder)
     return folder
 
 
@@ -192,10 +170,14 @@ def test_a_value_that_is_not_finite_leaves_nothing(store: Path, tmp_path: Path) 
     from optprobe.activations import accumulate
 
     activations = Activations.open(store)
-    broken = {layer: np.array(matrix) for layer, matrix in activations.matrices.items()}
-    broken[4][:, 6] = np.inf
+    arrays = {layer: np.array(matrix) for layer, matrix in activations.matrices.items()}
+    arrays[4][:, 6] = np.inf
+    broken = replace(activations, matrices={layer: NeuronMatrix.of(array) for layer, array in arrays.items()})
     with pytest.raises(InputError, match=r"layer 4, among the training rows: X is inf at row 0, column 6"):
-        accumulate(replace(activations, matrices=MappingProxyType(broken)), tmp_path / "new")
+        accumulate(
+            replace(activations, matrices={layer: NeuronMatrix.of(values) for layer, values in broken.items()}),
+            tmp_path / "new",
+        )
     assert list(tmp_path.iterdir()) == []
 
 

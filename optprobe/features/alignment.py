@@ -87,8 +87,8 @@ def tokens_of_spans(
     found = first <= last
     if context_ends is not None:
         found &= end <= context_ends
-    first, last = (np.where(found, covering[np.where(found, i, 0)], -1).astype(np.int32) for i in (first, last))
-    return first, last
+    first_token, last_token = (np.where(found, covering[np.where(found, i, 0)], -1) for i in (first, last))
+    return first_token.astype(np.int32), last_token.astype(np.int32)
 
 
 def align_rows(

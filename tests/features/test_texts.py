@@ -133,7 +133,7 @@ def test_an_unreachable_hub_is_one_sentence(hub: list[str], monkeypatch: pytest.
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(module, "hub_files", fail)
-    with pytest.raises(InputError, match="cannot be read from the Hugging Face hub: no route$"):
+    with pytest.raises(InputError, match=r"cannot be read from the Hugging Face hub: no route$"):
         read_texts("owner/data", revision=REVISION)
 
 

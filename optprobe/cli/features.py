@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optprobe.features import FeatureDataset
     from optprobe.features.checking import FeatureCheck
 
 HELP = "list all features with their rules; build a dataset of labelled texts; check one"
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("folder", metavar="DIR", type=Path, help="a folder that build wrote")
     check.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": show and compare its tokens')
+    check.add_argument(
+        "--activations", type=Path, metavar="STORE", help="a folder from extract: compare its neurons too"
+    )
     check.add_argument("--examples", type=int, default=10, metavar="N", help="labelled words to print (default 10)")
     check.add_argument("--seed", type=int, default=0, help="of the words drawn")
 
@@ -110,6 +114,8 @@ def _check(arguments: argparse.Namespace) -> None:
         "Of the test part of a split by document, 70/30, as many rows have the text, or all tokens, of a training row:"
     )
     _table(["feature", "+1", "-1", "contradicted", "test rows", "same text", "same tokens"], found.features)
+    if arguments.activations is not None:
+        _compare_activations(arguments.activations, data)
     for name in data.targets:
         print(f"{name}: {len(data.rows(name)):,} rows with a number")
     console = Console(highlight=False, soft_wrap=True)
@@ -120,6 +126,26 @@ def _check(arguments: argparse.Namespace) -> None:
         if example.token:
             line.append(f"  token {json.dumps(example.token, ensure_ascii=False)}", "cyan")
         console.print(line)
+
+
+def _compare_activations(store: Path, data: FeatureDataset) -> None:
+    """Print for each feature how many test rows of a store have the neurons of a training row, at its first layer."""
+    from optprobe.activations import Activations, load_labelled
+    from optprobe.errors import InputError
+    from optprobe.features.leakage import equal_activations
+
+    activations = Activations.open(store)
+    if activations.manifest["dataset"].get("digest") != data.digest:
+        raise InputError(f"the activations {store} are of another dataset; extract those of {data.name!r}")
+    layer = activations.layers[0]
+    for feature in activations.features:
+        try:
+            rows = load_labelled(store, feature, layer)
+        except InputError as error:
+            print(f"{feature}, layer {layer}: {error}")
+        else:
+            assert rows.X_test is not None
+            print(f"{feature}, layer {layer}: {equal_activations(rows.X_train, rows.X_test)}")
 
 
 def _table(header: list[str], features: tuple[FeatureCheck, ...]) -> None:

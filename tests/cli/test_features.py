@@ -93,6 +93,16 @@ def test_a_dataset_is_built_checked_and_extracted(
     store = Activations.open(acts)
     assert store.manifest["dataset"]["digest"] == data.digest
     assert store.n_rows == data.n_rows
+    capsys.readouterr()
+    assert run("check", out, "--activations", acts) == 0
+    said = capsys.readouterr().out
+    leaking = re.search(r"long, layer 0: (\d+) of (\d+) test rows have the activation vector of a training row", said)
+    assert leaking is not None
+    assert 0 < int(leaking[1]) <= int(leaking[2])
+    assert "never, layer 0: a split needs labels of two values" in said
+    assert run("build", "long", "--source", source, "--out", tmp_path / "other") == 0
+    assert run("check", tmp_path / "other", "--activations", acts) == 2
+    assert "are of another dataset" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("words")

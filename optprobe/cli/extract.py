@@ -18,7 +18,11 @@ HELP = "extract the values of a model's neurons at the labelled tokens of a data
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='a model folder or hub name, or "bundled"')
-    parser.add_argument("--dataset", default="bundled", help="a dataset or feature by name (default: bundled)")
+    parser.add_argument(
+        "--dataset",
+        default="bundled",
+        help="a dataset or feature by name, or a folder from features build (default: bundled)",
+    )
     parser.add_argument("--layers", type=int, nargs="+", help="layers to extract (default: all)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the values")
     parser.add_argument("--hook", choices=("mlp.post", "mlp.pre", "resid.post"), default="mlp.post")

@@ -18,6 +18,29 @@ CONTEXT = 2_000
 """Characters of a context where a builder is told nothing else: about 500 tokens of English."""
 
 
+@dataclass(frozen=True)
+class Document:
+    """
+    A text of a source, before anything of it is labelled.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    name : str
+        What it is, or what it is a part of: texts of one name are on one side of every split.
+    label : str
+        What the source says of the whole text, such as its language; empty where it says nothing.
+    where : str
+        Where it stands, for errors: file and row.
+    """
+
+    text: str
+    name: str
+    label: str = ""
+    where: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Passage:
     """

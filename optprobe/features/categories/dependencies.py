@@ -14,37 +14,11 @@ from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, signs
 
 NAME = "dependencies"
-RELATIONS = [
-    "acl",
-    "acl:relcl",
-    "advcl",
-    "advmod",
-    "amod",
-    "appos",
-    "aux",
-    "aux:pass",
-    "case",
-    "cc",
-    "ccomp",
-    "compound",
-    "conj",
-    "cop",
-    "det",
-    "flat",
-    "list",
-    "mark",
-    "nmod",
-    "nmod:poss",
-    "nsubj",
-    "nsubj:pass",
-    "nummod",
-    "obj",
-    "obl",
-    "parataxis",
-    "punct",
-    "root",
-    "xcomp",
-]
+RELATIONS = (
+    *("acl", "acl:relcl", "advcl", "advmod", "amod", "appos", "aux", "aux:pass", "case", "cc", "ccomp", "compound"),
+    *("conj", "cop", "det", "flat", "list", "mark", "nmod", "nmod:poss", "nsubj", "nsubj:pass", "nummod", "obj"),
+    *("obl", "parataxis", "punct", "root", "xcomp"),
+)
 
 RULES = {
     f"dep_{relation}": f"+1 for words whose relation to their head is exactly {relation}, -1 for all other relations"

@@ -14,24 +14,10 @@ from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, signs
 
 NAME = "part_of_speech"
-TAGS = [
-    "NOUN",
-    "PUNC",
-    "ADP",
-    "NUM",
-    "SYM",
-    "SCONJ",
-    "ADJ",
-    "DET",
-    "CCONJ",
-    "PROPN",
-    "PRON",
-    "X",
-    "ADV",
-    "INTJ",
-    "VERB",
-    "AUX",
-]
+TAGS = (
+    *("NOUN", "PUNC", "ADP", "NUM", "SYM", "SCONJ", "ADJ", "DET"),
+    *("CCONJ", "PROPN", "PRON", "X", "ADV", "INTJ", "VERB", "AUX"),
+)
 """The paper's spelling: PUNC is the treebanks' PUNCT."""
 
 RULES = {f"upos_{tag}": f"+1 for words tagged {tag}{'T' * (tag == 'PUNC')}, -1 for words of other tags" for tag in TAGS}

@@ -25,10 +25,8 @@ SKIP = 5
 _HALF = "half of the negatives are {}, half are other units"
 RULES = {
     "is_frac": r"+1 for units in a \frac, numerator and denominator, -1 for all others",
-    "is_numerator": "+1 for units in the numerator of the innermost fraction; "
-    + _HALF.format("in a denominator"),
-    "is_denominator": "+1 for units in the denominator of the innermost fraction; "
-    + _HALF.format("in a numerator"),
+    "is_numerator": "+1 for units in the numerator of the innermost fraction; " + _HALF.format("in a denominator"),
+    "is_denominator": "+1 for units in the denominator of the innermost fraction; " + _HALF.format("in a numerator"),
     "is_title": r"+1 for units in the argument of \title, -1 for all others",
     "is_abstract": "+1 for units in the environment abstract, -1 for all others",
     "is_author": r"+1 for units in the argument of \author, -1 for all others",
@@ -88,9 +86,7 @@ def latex(
     """
     passages = (piece for document in documents for piece in mark(document).cut(characters))
     given = {**(provenance or {}), "context characters": str(characters)}
-    return join(
-        NAME, passages, RULES, features=features, skip=skip, seed=seed, provenance=given, licence=licence
-    )
+    return join(NAME, passages, RULES, features=features, skip=skip, seed=seed, provenance=given, licence=licence)
 
 
 def mark(document: Document) -> Passage:

@@ -229,9 +229,9 @@ class _Marker:
         """Record what one node says."""
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    self.docstrings.append(self.span(first.value))
+            value = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                self.docstrings.append(self.span(value))
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.defined(node, node.name, "python_function_name")

@@ -107,8 +107,8 @@ def extract(
         Texts a batch. Texts of like length share a batch.
     dtype : {"float32", "bfloat16", "float16"}
         Type of the weights while they run; the activations are float32 in any case.
-    token : {"last", "first"}
-        The token of a word is the last (or first) one that overlaps it.
+    token : {"last", "first", "every"}
+        The token of a word is the last (or first) one that overlaps it; "every" makes each of them a row.
     progress : callable, optional
         Called with an `ExtractionProgress` after each batch.
 
@@ -128,21 +128,25 @@ def extract(
         writer = stack.enter_context(StoreWriter(out)) if out is not None else None
         loaded, tokenizer = _prepare(model, tokenizer, revision, device, dtype)
         chosen = _choose_layers(loaded, layers)
+        if data.aggregation != "none":
+            raise InputError(f"dataset {data.name!r} takes the {data.aggregation} over tokens, which extract does not")
         aligned = align_rows(data, tokenizer, _context_length(loaded, tokenizer), token)
         _check_vocabulary(loaded, aligned.input_ids, tokenizer)
-        rows = np.flatnonzero(aligned.token >= 0)
+        rows = aligned.row
         if len(rows) == 0:
             raise InputError(f"no row of dataset {data.name!r} lies within the context of the model")
         room = writer.matrix if writer else _new_matrix
         matrices = {x.layer: room(x.layer, len(rows), x.d_mlp) for x in chosen}
-        work = _Work(data.text[rows], aligned.token[rows], aligned.input_ids, batch_size)
+        work = _Work(data.text[rows], aligned.token, aligned.input_ids, batch_size)
         _fill(loaded, chosen, matrices, work, progress)
         activations = Activations(
-            manifest=MappingProxyType(_describe(model, loaded, revision, chosen, data, aligned.n_dropped, token)),
+            manifest=MappingProxyType(
+                _describe(model, loaded, revision, chosen, data, len(rows), aligned.n_dropped, token)
+            ),
             text=data.text[rows],
             start=data.start[rows],
             end=data.end[rows],
-            token=aligned.token[rows],
+            token=aligned.token,
             group=data.group[rows],
             labels=MappingProxyType({name: y[rows] for name, y in data.labels.items()}),
             matrices=MappingProxyType(matrices),
@@ -343,6 +347,7 @@ def _describe(
     revision: str | None,
     layers: list[NeuronLayer],
     data: FeatureDataset,
+    n_rows: int,
     n_dropped: int,
     token: TokenChoice,
 ) -> dict[str, Any]:
@@ -362,7 +367,7 @@ def _describe(
         "token": token,
         "dataset": {"name": data.name, "digest": data.digest, "licence": data.licence},
         "features": {name: data.rules[name] for name in data.features},
-        "n_rows": data.n_rows - n_dropped,
+        "n_rows": n_rows,
         "dropped_rows": n_dropped,
         "versions": _versions(),
     }

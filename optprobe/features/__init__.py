@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from optprobe.errors import InputError
 from optprobe.features.alignment import Alignment, align_rows
 from optprobe.features.bundled import bundled_dataset
 from optprobe.features.dataset import FeatureDataset
-from optprobe.features.splits import grouped_split
+from optprobe.features.splits import Parts, grouped_split, three_way_split
 
-__all__ = ["Alignment", "FeatureDataset", "align_rows", "grouped_split", "load"]
+__all__ = ["Alignment", "FeatureDataset", "Parts", "align_rows", "grouped_split", "load", "three_way_split"]
 
 
-def load(name: str) -> FeatureDataset:
+def load(name: str | Path) -> FeatureDataset:
     """
-    Return a dataset by its name, or the rows of one of its features.
+    Return a dataset by its name or folder, or the rows of one of the bundled features.
 
     Parameters
     ----------
-    name : str
-        "bundled", or one of its features, such as "is_french".
+    name : str or Path
+        "bundled", one of its features, such as "is_french", or a folder that `FeatureDataset.save` wrote.
 
     Returns
     -------
@@ -28,8 +30,12 @@ def load(name: str) -> FeatureDataset:
     Raises
     ------
     InputError
-        If there is no dataset or feature of that name: the sentence lists those there are.
+        If there is no dataset or feature of that name, and no such folder: the sentence lists those there are.
+    StoreDamaged
+        If a file of the folder is missing, truncated or altered.
     """
+    if isinstance(name, Path) or Path(name).is_dir():
+        return FeatureDataset.open(name)
     data = bundled_dataset()
     if name == data.name:
         return data

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import groupby
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,115 +13,188 @@ from numpy.typing import ArrayLike, NDArray
 from optprobe.errors import InputError
 from optprobe.features.dataset import FeatureDataset
 
-TokenChoice = Literal["last", "first"]
+TokenChoice = Literal["last", "first", "every"]
+
+_TEXTS_AT_ONCE = 1_000
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_SPACE_MARK = "▁"
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """
-    The tokens of a dataset's texts, and the token of each row.
+    The tokens of a dataset's texts, and those of each row.
 
     Parameters
     ----------
     input_ids : tuple of ndarray of int64, each of shape (n_tokens,)
         Token ids of each text, with the tokenizer's own special tokens, cut at the context length.
-    token : ndarray of int32, shape (n_rows,)
-        Position in `input_ids[text]` of each row's token, -1 where the span lies (in part) beyond the context or
-        no token covers it.
+    row : ndarray of int64, shape (n_aligned,)
+        Index in the dataset of each aligned row, ascending. Rows without a token are missing; "every" repeats a row for
+        each of its tokens.
+    first, last : ndarray of int32, shape (n_aligned,)
+        Positions in `input_ids[text]` of the first and the last token to be read; equal where one token is read.
+    n_dropped : int
+        Number of rows of the dataset without a token: their span lies (in part) beyond the context, or no token covers
+        it.
     """
 
     input_ids: tuple[NDArray[np.int64], ...]
-    token: NDArray[np.int32]
+    row: NDArray[np.int64]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+    n_dropped: int
 
     @property
-    def n_dropped(self) -> int:
-        """Number of rows without a token."""
-        return int(np.count_nonzero(self.token < 0))
+    def token(self) -> NDArray[np.int32]:
+        """The token of each aligned row, the last where it reads several."""
+        return self.last
 
 
 def tokens_of_spans(
-    offsets: ArrayLike, start: ArrayLike, end: ArrayLike, which: TokenChoice = "last"
-) -> NDArray[np.int32]:
+    offsets: ArrayLike, start: ArrayLike, end: ArrayLike, context_ends: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """
-    Find the token of each character span of one text: the last (or first) token that overlaps it.
+    Find the first and the last token that overlap each character span of one text.
 
     A token that covers no character, such as a special token, overlaps nothing. A leading space that a byte-level
-    tokenizer counts to a token belongs to no word, so it changes nothing; of the tokens that share one character's
-    bytes, "last" is the last. A span that ends beyond the last token was cut off and has no token.
+    tokenizer counts to a token belongs to no word, so it changes nothing. Of the tokens that share one character's
+    bytes, the first is the first and the last the last.
 
     Parameters
     ----------
     offsets : array_like of int, shape (n_tokens, 2)
-        Character span of each token, in the order of the tokens.
+        Character span of each token; starts and ends do not fall.
     start, end : array_like of int, shape (n_spans,)
         Character spans.
-    which : {"last", "first"}
-        Which of the overlapping tokens.
+    context_ends : int, optional
+        Spans that end beyond this character have no token: the text was cut there.
 
     Returns
     -------
-    ndarray of int32, shape (n_spans,)
+    first, last : ndarray of int32, shape (n_spans,)
         Token positions, -1 where there is none.
     """
     spans = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
     start, end = np.asarray(start, dtype=np.int64), np.asarray(end, dtype=np.int64)
     covering = np.flatnonzero(spans[:, 1] > spans[:, 0])
     if len(covering) == 0:
-        return np.full(len(start), -1, dtype=np.int32)
+        none = np.full(len(start), -1, dtype=np.int32)
+        return none, none
     starts, ends = spans[covering].T
     first = np.searchsorted(ends, start, side="right")
     last = np.searchsorted(starts, end, side="left") - 1
-    found = (first <= last) & (end <= ends[-1])
-    chosen = last if which == "last" else first
-    return np.where(found, covering[np.where(found, chosen, 0)], -1).astype(np.int32)
+    found = first <= last
+    if context_ends is not None:
+        found &= end <= context_ends
+    first_token, last_token = (np.where(found, covering[np.where(found, i, 0)], -1) for i in (first, last))
+    return first_token.astype(np.int32), last_token.astype(np.int32)
 
 
 def align_rows(
     data: FeatureDataset, tokenizer: Any, max_length: int | None = None, which: TokenChoice = "last"
 ) -> Alignment:
     """
-    Tokenize the texts of a dataset and find the token of each row.
+    Tokenize the texts of a dataset and find the tokens of each row.
 
     Parameters
     ----------
     data : FeatureDataset
-        The rows.
+        The rows. Where its aggregation is "mean" or "max", a row has all tokens that overlap its span and lie within
+        the context.
     tokenizer : transformers tokenizer
         A fast tokenizer: it must give the characters of each token.
     max_length : int, optional
         Context length in tokens: longer texts are cut there.
-    which : {"last", "first"}
-        The token of a row is the last (or first) one that overlaps its word.
+    which : {"last", "first", "every"}
+        Where the aggregation is "none": a row has the last, or the first, token that overlaps its span and is dropped
+        where the context cuts its span; or it becomes one row for each of its tokens.
 
     Returns
     -------
     Alignment
-        Token ids a text, and a token a row; the rows cut off have token -1.
+        Token ids a text, and the tokens of the rows that have any.
 
     Raises
     ------
     InputError
-        If `which` is neither, or the tokenizer gives no offsets.
+        If `which` is none of the three, or the tokenizer gives no offsets.
     """
-    if which not in ("last", "first"):
-        raise InputError(f"the token of a word is its 'last' or its 'first', not {which!r}")
+    if which not in get_args(TokenChoice):
+        raise InputError(f"the token of a word is its 'last', its 'first' or 'every' one, not {which!r}")
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(
             f"the tokenizer {type(tokenizer).__name__} does not say which characters each token covers; "
             "give a fast tokenizer (one with a tokenizer.json)"
         )
-    encoded = tokenizer(
-        list(data.texts),
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        truncation=max_length is not None,
-        max_length=max_length,
-    )
-    token = np.full(data.n_rows, -1, dtype=np.int32)
+    whole = data.aggregation != "none"
+    first, last = (np.full(data.n_rows, -1, dtype=np.int32) for _ in range(2))
+    row_parts, token_parts = [], []
+    input_ids: list[NDArray[np.int64]] = []
     order = np.argsort(data.text, kind="stable")
     bounds = np.searchsorted(data.text[order], np.arange(len(data.texts) + 1))
-    for t in range(len(data.texts)):
+    for t, encoding in enumerate(_encodings(data.texts, tokenizer, max_length)):
+        input_ids.append(np.asarray(encoding.ids, dtype=np.int64))
         rows = order[bounds[t] : bounds[t + 1]]
-        if len(rows):
-            token[rows] = tokens_of_spans(encoded["offset_mapping"][t], data.start[rows], data.end[rows], which)
-    return Alignment(tuple(np.asarray(ids, dtype=np.int64) for ids in encoded["input_ids"]), token)
+        if len(rows) == 0:
+            continue
+        offsets = characters_of_tokens(encoding, data.texts[t])
+        cut = int(offsets[:, 1].max(initial=0)) if encoding.overflowing and not whole else None
+        first[rows], last[rows] = tokens_of_spans(offsets, data.start[rows], data.end[rows], cut)
+        if which == "every" and not whole:
+            covering = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+            for row in rows[last[rows] >= 0]:
+                tokens = covering[(covering >= first[row]) & (covering <= last[row])]
+                row_parts.append(np.full(len(tokens), row))
+                token_parts.append(tokens)
+    found = np.flatnonzero(last >= 0)
+    n_dropped = data.n_rows - len(found)
+    if which == "every" and not whole and row_parts:
+        row, token = np.concatenate(row_parts), np.concatenate(token_parts).astype(np.int32)
+        order = np.lexsort((token, row))
+        return Alignment(tuple(input_ids), row[order], token[order], token[order], n_dropped)
+    if not whole:
+        first = last = first if which == "first" else last
+    return Alignment(tuple(input_ids), found, first[found], last[found], n_dropped)
+
+
+def _encodings(texts: tuple[str, ...], tokenizer: Any, max_length: int | None) -> Any:
+    """Yield the encoding of each text, `_TEXTS_AT_ONCE` at a time."""
+    for i in range(0, len(texts), _TEXTS_AT_ONCE):
+        batch = list(texts[i : i + _TEXTS_AT_ONCE])
+        yield from tokenizer(batch, truncation=max_length is not None, max_length=max_length).encodings
+
+
+def characters_of_tokens(encoding: Any, text: str) -> NDArray[np.int64]:
+    """
+    Return the characters that each token covers: the tokenizer's own offsets, put right where they claim too much.
+
+    A lone mark of a space that the tokenizer itself put before the text claims the first character, and covers none.
+    Byte tokens, with which a tokenizer spells what its vocabulary lacks, may each claim the whole run of characters
+    that they spell together; each covers the one character that its byte belongs to.
+
+    Parameters
+    ----------
+    encoding : tokenizers.Encoding
+        Tokens and offsets of one text.
+    text : str
+        The text.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_tokens, 2)
+        Start and end; equal where the token covers no character.
+    """
+    spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    tokens: list[str] = encoding.tokens
+    for i, token in enumerate(tokens):
+        if token == _SPACE_MARK and (claimed := text[slice(*spans[i])]) != token and not claimed.isspace():
+            spans[i, 1] = spans[i, 0]
+    spelled = [i for i, token in enumerate(tokens) if token.startswith("<0x") and _BYTE.fullmatch(token)]
+    for (start, end, _), places in groupby(enumerate(spelled), key=lambda x: (*spans[x[1]].tolist(), x[1] - x[0])):
+        run = [i for _, i in places]
+        content = bytes(int(tokens[i][3:5], 16) for i in run)
+        if end - start > 1 and content.decode(errors="replace") == text[start:end]:
+            starts = np.cumsum([byte & 0xC0 != 0x80 for byte in content]) - 1
+            spans[run, 0], spans[run, 1] = start + starts, start + starts + 1
+    return spans

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.bundled import FORMAL_LANGUAGES, NATURAL_LANGUAGES, Document, corpus
+from optprobe.features.balance import Sampling, choose_rows
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.latex import math_spans
 
@@ -28,6 +29,7 @@ FIRST_WORD = 10
 LAST_WORD = 140
 ROWS = 1_000
 SMALLEST_SHARE = 0.25
+SAMPLING = Sampling(ROWS, SMALLEST_SHARE, 1 - SMALLEST_SHARE)
 SEED = 0
 
 PROGRAMMING_LANGUAGES = ("python", "c", "java", "javascript")
@@ -103,7 +105,7 @@ def bundled_dataset() -> FeatureDataset:
     labelled = _label(whole, candidates)
     group = np.array([w.group for w in candidates], dtype=np.int32)
     priority = np.random.default_rng(SEED).permutation(len(candidates))
-    chosen = {name: y * _sample(y, group, priority) for name, (_, y) in labelled.items()}
+    chosen = {name: y * choose_rows(y, group, priority, SAMPLING) for name, (_, y) in labelled.items()}
     rows = np.flatnonzero(np.any(list(chosen.values()), axis=0))
     return FeatureDataset(
         name="bundled",
@@ -149,34 +151,3 @@ def _label(documents: tuple[Document, ...], candidates: list[Word]) -> dict[str,
 def _signs(positive: NDArray[np.bool_]) -> NDArray[np.int8]:
     """Return +1 where `positive`, -1 elsewhere."""
     return np.where(positive, 1, -1).astype(np.int8)
-
-
-def _sample(y: NDArray[np.int8], group: NDArray[np.int32], priority: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """
-    Choose the candidates of one feature as the module describes.
-
-    Parameters
-    ----------
-    y : ndarray of int8, shape (n_candidates,)
-        Labels in {-1, 0, +1}.
-    group : ndarray of int32, shape (n_candidates,)
-        Document of each candidate.
-    priority : ndarray of int, shape (n_candidates,)
-        The seeded order shared by all features.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_candidates,)
-        True for the chosen ones.
-    """
-    n_positive, n_negative = int(np.count_nonzero(y == 1)), int(np.count_nonzero(y == -1))
-    share = np.clip(n_positive / (n_positive + n_negative), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
-    n_rows = min(ROWS, int(n_positive / share), int(n_negative / (1 - share)))
-    wanted = round(share * n_rows)
-    chosen = np.zeros(len(y), dtype=bool)
-    for label, count in ((1, wanted), (-1, n_rows - wanted)):
-        rows = np.flatnonzero(y == label)
-        rows = rows[np.lexsort((priority[rows], group[rows]))]
-        turn = np.arange(len(rows)) - np.searchsorted(group[rows], group[rows])
-        chosen[rows[np.lexsort((priority[rows], turn))[:count]]] = True
-    return chosen

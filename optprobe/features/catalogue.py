@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
 from optprobe.errors import InputError
+from optprobe.features.balance import NATURAL, PAPER, sampled
 from optprobe.features.dataset import FeatureDataset
+from optprobe.features.duplicates import drop_conflicts, group_duplicates
 
 Balance = Literal["natural", "paper"]
 
@@ -60,7 +62,9 @@ class BuildOptions:
     balance : {"paper", "natural"}
         The share of +1: as in the paper for the category, or as it is in the texts.
     max_rows : int, optional
-        Rows a feature, at most; by default as many as in the paper for the category.
+        Rows a feature, at most; by default as many as in the paper for the category, or all.
+    rows_of_class : int
+        Rows that each class must have; features with fewer are left out, and an error where they were asked for.
     seed : int
         Of every choice of rows.
     """
@@ -72,6 +76,7 @@ class BuildOptions:
     group_column: str | None = None
     balance: Balance = "paper"
     max_rows: int | None = None
+    rows_of_class: int = 1
     seed: int = 0
 
 
@@ -109,7 +114,10 @@ def categories() -> dict[str, Category]:
 
 def build(name: str, options: BuildOptions) -> FeatureDataset:
     """
-    Build the dataset of a category, or of one of its features.
+    Build the dataset of a category, or of one of its features, and make it honest.
+
+    Contradicting labels are dropped, equal and nearly equal texts become one document, and rows are sampled for the
+    balance asked for; the provenance says what was done.
 
     Parameters
     ----------
@@ -141,4 +149,9 @@ def build(name: str, options: BuildOptions) -> FeatureDataset:
     if chosen.needs_tokenizer and options.tokenizer is None:
         raise InputError(f"the rows of {category!r} are tokens: give the tokenizer they are of")
     data = chosen.build(options)
-    return data.select(feature) if feature else data
+    if feature:
+        data = data.select(feature)
+    base = PAPER.get(category, NATURAL) if options.balance == "paper" else NATURAL
+    rows = base.rows if options.max_rows is None else options.max_rows
+    honest = group_duplicates(drop_conflicts(data))
+    return sampled(honest, replace(base, rows=rows, rows_of_class=options.rows_of_class), options.seed)

@@ -1,6 +1,8 @@
-"""The split into training and test rows: whole documents on one side."""
+"""Splits into training, validation and test rows: whole documents on one side."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,6 +60,58 @@ def grouped_split(group: ArrayLike, y: ArrayLike, test_share: float = 0.3, seed:
     is_test = np.empty(len(names), dtype=bool)
     is_test[order] = chosen
     return is_test[index]
+
+
+class Parts(NamedTuple):
+    """
+    The three parts of the rows: to fit, to choose the ridge or k, and to report.
+
+    Parameters
+    ----------
+    train, validation, test : ndarray of bool, shape (n_rows,)
+        Masks; each row is in exactly one.
+    """
+
+    train: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+
+
+def three_way_split(
+    group: ArrayLike, y: ArrayLike, validation_share: float = 0.2, test_share: float = 0.3, seed: int = 0
+) -> Parts:
+    """
+    Divide the rows into three parts so that no group lies in two of them; the test part is that of `grouped_split`.
+
+    Parameters
+    ----------
+    group, y
+        As in `grouped_split`.
+    validation_share, test_share : float
+        Share of the rows of each class in these parts; something must remain for training.
+    seed : int
+        Seed of the order of the groups.
+
+    Returns
+    -------
+    Parts
+        Training, validation and test rows.
+
+    Raises
+    ------
+    InputError
+        As `grouped_split` does, and where the rows outside the test part cannot be divided again.
+    """
+    group, y = np.asarray(group), np.asarray(y)
+    if not 0 < validation_share < 1 - test_share:
+        raise InputError(
+            f"the validation share {validation_share} and the test share {test_share} leave nothing for training"
+        )
+    test = grouped_split(group, y, test_share, seed)
+    rest = np.flatnonzero(~test)
+    validation = np.zeros(len(test), dtype=bool)
+    validation[rest] = grouped_split(group[rest], y[rest], validation_share / (1 - test_share), seed)
+    return Parts(~test & ~validation, validation, test)
 
 
 def _choose_groups(counts: NDArray[np.intp], share: float) -> NDArray[np.bool_]:

@@ -125,7 +125,7 @@ def test_rows_beyond_the_context_are_dropped_and_counted(tokenizer: Any) -> None
     aligned = align_rows(words, tokenizer, 12)
     assert 0 < found.manifest["dropped_rows"] == aligned.n_dropped
     assert found.n_rows == found.manifest["n_rows"] == words.n_rows - aligned.n_dropped
-    np.testing.assert_array_equal(found.token, aligned.token[aligned.token >= 0])
+    np.testing.assert_array_equal(found.token, aligned.token)
 
 
 def test_the_first_token_can_be_taken_instead_of_the_last(tokenizer: Any, words: FeatureDataset) -> None:
@@ -136,6 +136,14 @@ def test_the_first_token_can_be_taken_instead_of_the_last(tokenizer: Any, words:
     same = first.token == last.token
     assert 0 < same.sum() < len(same)
     np.testing.assert_array_equal(first.matrices[0][same], last.matrices[0][same])
+
+
+def test_every_token_of_a_word_can_be_a_row(tmp_path: Path, tokenizer: Any, words: FeatureDataset) -> None:
+    extract(tiny_model("gpt_neox"), words, [0], tmp_path / "acts", tokenizer=tokenizer, token="every")
+    found, aligned = Activations.open(tmp_path / "acts"), align_rows(words, tokenizer, which="every")
+    assert found.n_rows > words.n_rows
+    np.testing.assert_array_equal(found.token, aligned.token)
+    np.testing.assert_array_equal(found.labels["capital"], words.labels["capital"][aligned.row])
 
 
 def test_progress_counts_tokens_to_the_end(tokenizer: Any, words: FeatureDataset) -> None:
@@ -215,7 +223,7 @@ def test_activations_that_are_not_finite_are_reported(tokenizer: Any, words: Fea
         ({"batch_size": 0}, "number of texts from 1, not 0"),
         ({"tokenizer": None}, "comes without its tokenizer"),
         ({"device": "cuda"}, "the loaded model is on cpu, not on 'cuda'"),
-        ({"token": "middle"}, "'last' or its 'first', not 'middle'"),
+        ({"token": "middle"}, "its 'first' or 'every' one, not 'middle'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optprobe.errors import InputError
-from optprobe.features import grouped_split
+from optprobe.features import grouped_split, three_way_split
 
 rows = st.lists(st.tuples(st.integers(0, 9), st.sampled_from([-1, 1])), min_size=4, max_size=80)
 
@@ -23,6 +23,32 @@ def test_groups_stay_whole_and_both_classes_are_on_both_sides(
     assert not set(group[test]) & set(group[~test])
     assert set(y[test]) == set(y[~test]) == {-1, 1}
     np.testing.assert_array_equal(test, grouped_split(group, y, share, seed))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([-1, 1])), max_size=80), st.integers(0, 5))
+def test_three_parts_share_no_group(rows: list[tuple[int, int]], seed: int) -> None:
+    singles = [(40 + i, 1 if i % 2 else -1) for i in range(20)]
+    group, y = np.array([*rows, *singles]).T
+    parts = three_way_split(group, y, 0.2, 0.3, seed)
+    np.testing.assert_array_equal(np.sum(parts, axis=0), 1)
+    documents = [set(group[part]) for part in parts]
+    assert not documents[0] & documents[1]
+    assert not documents[0] & documents[2]
+    assert not documents[1] & documents[2]
+    assert all(set(y[part]) == {-1, 1} for part in parts)
+    np.testing.assert_array_equal(parts.test, grouped_split(group, y, 0.3, seed))
+    largest = np.bincount(group).max()
+    for part, share in zip(parts, (0.5, 0.2, 0.3)):
+        for label in (-1, 1):
+            assert abs(part[y == label].sum() - share * (y == label).sum()) <= 2 * largest + 1
+
+
+def test_three_parts_need_room() -> None:
+    with pytest.raises(InputError, match=r"share 0\.5 and the test share 0\.5 leave nothing for training"):
+        three_way_split([0, 1, 2, 3], [0, 1, 0, 1], 0.5, 0.5)
+    with pytest.raises(InputError, match="occurs in one group only"):
+        three_way_split([0, 1, 2, 3], [0, 1, 0, 1])
 
 
 @settings(deadline=None)

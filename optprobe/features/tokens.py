@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optprobe.errors import InputError
+from optprobe.features.alignment import characters_of_tokens
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,8 @@ def tokens_of(text: str, tokenizer: Any, max_length: int | None = None) -> list[
             f"the tokenizer {type(tokenizer).__name__} does not say which characters each token covers; "
             "give a fast tokenizer (one with a tokenizer.json)"
         )
-    offsets = tokenizer(text, return_offsets_mapping=True, truncation=max_length is not None, max_length=max_length)[
-        "offset_mapping"
-    ]
+    encoding = tokenizer(text, verbose=False, truncation=max_length is not None, max_length=max_length).encodings[0]
+    offsets = characters_of_tokens(encoding, text).tolist()
     covering = [(position, start, end) for position, (start, end) in enumerate(offsets) if start < end]
     found: list[Token] = []
     for (position, start, end), following in zip(covering, [*covering[1:], None]):

@@ -13,10 +13,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from optprobe.features.catalogue import Feature
-from optprobe.features.categories.prompts import Prompt, checked_label, label_prompts, last_unit
+from optprobe.features.catalogue import BuildOptions, Category, Feature
+from optprobe.features.categories.prompts import (
+    Prompt,
+    checked_label,
+    csv_files,
+    label_prompts,
+    last_unit,
+    read_prompts,
+)
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import MIRROR, Document, Passage, join
+from optprobe.features.sources.documents import provenance_of, read_documents
 
 NAME = "compound_words"
 SOURCE = "any texts, or the CSV sets of SAE-Probes (65 to 85)"
@@ -147,3 +155,23 @@ def _sign(pair: str, document: Document) -> int:
     if re.search(rf"(?<!\w){second}$", text):
         return 0 if re.search(rf"(?<!\w){first}\W+{second}$", text) else -1
     return MIRROR if re.search(rf"(?<!\w){first}\s+\w+$", text) else 0
+
+
+_SET = re.compile(r"(?:\d+_)?(?P<pair>[a-z]+-[a-z]+)\.csv")
+
+
+def _build(options: BuildOptions) -> FeatureDataset:
+    sets = {}
+    for path in csv_files(options.source):
+        match = _SET.fullmatch(path.name)
+        if match and match["pair"] in PAIRS:
+            sets[match["pair"]] = path
+    if not sets:
+        found = read_documents(options)
+        return compound_words(found.documents, seed=options.seed, provenance=found.provenance, licence=found.licence)
+    prompts = {pair: read_prompts(options, path) for pair, path in sets.items()}
+    given = provenance_of(options.source, sets.values())
+    return compound_prompts(prompts, seed=options.seed, provenance=given)
+
+
+CATEGORY = Category(NAME, FEATURES, _build)

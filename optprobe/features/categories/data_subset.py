@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optprobe.features.catalogue import Category
 from optprobe.features.categories.mixture import Mixture
 
 DATA_SUBSET = Mixture(
@@ -21,3 +22,5 @@ DATA_SUBSET = Mixture(
     source="any mixture of texts labelled with the part that each is from",
     skip=25,
 )
+
+CATEGORY = Category(DATA_SUBSET.name, DATA_SUBSET.features, DATA_SUBSET.build)

@@ -14,9 +14,11 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, MIRROR, Document, Passage, join, signs
 from optprobe.features.latex import Formula, argument, formulas, hide
+from optprobe.features.sources.documents import read_documents
 
 NAME = "latex"
 SKIP = 5
@@ -192,3 +194,11 @@ def _past_options(hidden: str, position: int) -> int:
     while option := _OPTION.match(hidden, position):
         position = option.end()
     return position
+
+
+def _build(options: BuildOptions) -> FeatureDataset:
+    found = read_documents(options, ".tex")
+    return latex(found.documents, seed=options.seed, provenance=found.provenance, licence=found.licence)
+
+
+CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, "LaTeX source") for name, rule in RULES.items()), _build)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from optprobe.errors import InputError
-from optprobe.features.catalogue import Feature
+from optprobe.features.catalogue import BuildOptions, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import Document, Passage, join, signs, windows
+from optprobe.features.sources.documents import read_documents
 
 CHARACTERS = 1_000
 """Characters of a context: about 256 tokens."""
@@ -126,3 +127,8 @@ class Mixture:
             provenance={**(provenance or {}), **options},
             licence=licence,
         )
+
+    def build(self, options: BuildOptions) -> FeatureDataset:
+        """Label the texts of a source by a column, or by the folder or file they are in."""
+        found = read_documents(options)
+        return self.label(found.documents, provenance=found.provenance, licence=found.licence)

@@ -12,10 +12,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from optprobe.errors import InputError
-from optprobe.features.catalogue import Feature
-from optprobe.features.categories.prompts import Prompt, checked_label, label_prompts
+from optprobe.features.catalogue import BuildOptions, Category, Feature
+from optprobe.features.categories.prompts import (
+    Prompt,
+    checked_label,
+    csv_files,
+    label_prompts,
+    read_prompts,
+)
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import Document
+from optprobe.features.sources.documents import provenance_of
 
 NAME = "people"
 SOURCE = "the CSV sets of SAE-Probes (5, 7, 56 to 64, 108), or texts and a table of names with their values"
@@ -93,7 +100,7 @@ def people_prompts(
     Parameters
     ----------
     sets : iterable of (str, iterable of Document)
-        A property ("political_party") and texts labelled with its values; or one feature ("occupation_actor") and texts
+        A property ("political_party") and texts labelled with its values; or one value ("occupation=actor") and texts
         labelled 1 or 0, true or false.
     features, provenance, licence
         As in `join`.
@@ -131,9 +138,10 @@ def _labels(subject: str, document: Document) -> dict[str, int]:
         spelling = {s.casefold(): value for value, also in PROPERTIES[subject].items() for s in (value, *also)}
         value = spelling[checked_label(document, tuple(spelling))]
         return {_feature(subject, v): 1 if v == value else -1 for v in PROPERTIES[subject]}
-    if subject in RULES:
-        return {subject: _TRUTH[checked_label(document, tuple(_TRUTH))]}
-    raise InputError(f"there is no property or feature {subject!r} of people; there are {', '.join(PROPERTIES)}")
+    name, _, value = subject.partition("=")
+    if value in PROPERTIES.get(name, ()):
+        return {_feature(name, value): _TRUTH[checked_label(document, tuple(_TRUTH))]}
+    raise InputError(f"there is no property {subject!r} of people; there are {', '.join(PROPERTIES)}")
 
 
 def _feature(subject: str, value: str) -> str:
@@ -229,3 +237,30 @@ def _table_labels(table: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, 
             for value, also in PROPERTIES[subject].items()
         }
     return labels
+
+
+_SETS = {
+    "hist_fig_ismale": "sex_or_gender=male",
+    "hist_fig_ispolitician": "occupation=politician",
+    "wikidatasex_or_gender": "sex_or_gender",
+    "wikidatais_alive": "is_alive",
+    "wikidatapolitical_party": "political_party",
+    "athlete_sport": "occupation_athlete",
+    **{
+        f"wikidata_occupation_is{o}": f"occupation={o}"
+        for o in ("journalist", "athlete", "actor", "politician", "singer", "researcher")
+    },
+}
+"""What the CSV sets are labelled with, by their names without number and suffix."""
+
+
+def _build(options: BuildOptions) -> FeatureDataset:
+    paths = {path: re.sub(r"^\d+_", "", path.stem) for path in csv_files(options.source)}
+    paths = {path: name for path, name in paths.items() if name in _SETS}
+    if not paths:
+        raise InputError(f"{options.source}: there is no CSV set of people; give files named as {', '.join(_SETS)}")
+    sets = [(_SETS[name], read_prompts(options, path)) for path, name in paths.items()]
+    return people_prompts(sets, provenance=provenance_of(options.source, paths))
+
+
+CATEGORY = Category(NAME, FEATURES, _build)

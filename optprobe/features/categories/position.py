@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from optprobe.errors import InputError
+from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, Document, windows
+from optprobe.features.sources.documents import read_documents
 from optprobe.features.tokens import tokens_of
 
 NAME = "position"
@@ -101,3 +103,20 @@ def position(
         },
     )
     return data.take(np.arange(data.n_rows))
+
+
+def _build(options: BuildOptions) -> FeatureDataset:
+    found = read_documents(options)
+    return position(
+        found.documents,
+        options.tokenizer,
+        rows=50_000 if options.max_rows is None else options.max_rows,
+        seed=options.seed,
+        provenance=found.provenance,
+        licence=found.licence,
+    )
+
+
+CATEGORY = Category(
+    NAME, tuple(Feature(name, NAME, rule, "any texts") for name, rule in RULES.items()), _build, needs_tokenizer=True
+)

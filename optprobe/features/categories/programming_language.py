@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optprobe.features.catalogue import Category
 from optprobe.features.categories.mixture import Mixture
 
 PROGRAMMING_LANGUAGE = Mixture(
@@ -21,3 +22,5 @@ PROGRAMMING_LANGUAGE = Mixture(
     source="source files labelled with their language, or a folder or file of each",
     skip=1,
 )
+
+CATEGORY = Category(PROGRAMMING_LANGUAGE.name, PROGRAMMING_LANGUAGE.features, PROGRAMMING_LANGUAGE.build)

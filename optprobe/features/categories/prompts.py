@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from optprobe.errors import InputError
+from optprobe.features.catalogue import BuildOptions
 from optprobe.features.dataset import Aggregation, FeatureDataset
 from optprobe.features.labelling import Document, Passage, join
+from optprobe.features.sources.documents import read_documents
 
 _UNIT = re.compile(r"\w+|[^\w\s]")
 
@@ -121,3 +124,17 @@ def label_prompts(
         provenance={**(provenance or {}), **counted},
         licence=licence,
     )
+
+
+def csv_files(source: str) -> list[Path]:
+    """Return a CSV file, or those of a folder by name; none for any other source."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(path.glob("*.csv"))
+    return [path] if path.suffix == ".csv" else []
+
+
+def read_prompts(options: BuildOptions, path: Path) -> tuple[Document, ...]:
+    """Read the prompts of a CSV file, each a document of the name of its text in small letters."""
+    found = read_documents(replace(options, source=str(path)), text_column="prompt", label_column="target")
+    return tuple(replace(document, name=document.text.casefold()) for document in found.documents)

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.errors import InputError
-from optprobe.features.catalogue import Feature
+from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, MIRROR, Document, Passage, join, signs
+from optprobe.features.sources.documents import read_documents
 
 NAME = "python_tokens"
 SOURCE = "Python source files"
@@ -376,4 +377,11 @@ def _line_ends(tokens: list[tokenize.TokenInfo]) -> set[int]:
     return ends
 
 
-FEATURES = tuple(Feature(name, NAME, rule, SOURCE) for name, rule in RULES.items())
+def _build(options: BuildOptions) -> FeatureDataset:
+    found = read_documents(options, ".py")
+    return python_tokens(
+        found.documents, strict=False, seed=options.seed, provenance=found.provenance, licence=found.licence
+    )
+
+
+CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, SOURCE) for name, rule in RULES.items()), _build)

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, Document, Passage, join, signs, windows
+from optprobe.features.sources.documents import read_documents
 from optprobe.features.tokens import tokens_of
 
 NAME = "text_features"
@@ -95,3 +97,13 @@ def text_features(
     options = {"tokenizer": str(tokenizer.name_or_path), "context characters": str(characters)}
     given = {**(provenance or {}), **options}
     return join(NAME, passages(), RULES, features=features, skip=skip, provenance=given, licence=licence)
+
+
+def _build(options: BuildOptions) -> FeatureDataset:
+    found = read_documents(options)
+    return text_features(found.documents, options.tokenizer, provenance=found.provenance, licence=found.licence)
+
+
+CATEGORY = Category(
+    NAME, tuple(Feature(name, NAME, rule, "any texts") for name, rule in RULES.items()), _build, needs_tokenizer=True
+)

@@ -9,7 +9,6 @@ treebank without document marks stand alone: such treebanks are often shuffled.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from optprobe.errors import InputError
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, Passage, join
 from optprobe.features.sources.conllu import Sentence, Word, read_conllu
+from optprobe.features.sources.documents import provenance_of
 
 SOURCE = "a CoNLL-U treebank, such as UD English EWT"
 SKIP = 5
@@ -143,10 +143,7 @@ def build_treebank(
         for c in treebank_contexts(read_conllu(path), characters)
         if c.words
     ]
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    provenance = {"source": str(source), "sha256": digest.hexdigest(), "context characters": str(characters)}
+    provenance = {**provenance_of(source, paths), "context characters": str(characters)}
     return join(name, passages, rules, features=features, skip=skip, licence=licence, provenance=provenance)
 
 

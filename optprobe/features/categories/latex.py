@@ -142,16 +142,16 @@ def _mirrored(positive: NDArray[np.bool_], mirror: NDArray[np.bool_]) -> NDArray
 
 
 def _fractions(hidden: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which characters are in a fraction, its numerator and its denominator; the innermost fraction decides."""
+    """Return which characters are in a fraction, its numerator and its denominator; the innermost argument decides."""
     inside, above, below = (np.zeros(len(hidden), dtype=bool) for _ in range(3))
     for command in _FRACTION.finditer(hidden):
         first = None if command[0] == r"\\" else argument(hidden, _past_options(hidden, command.end()))
         second = argument(hidden, first[2]) if first else None
         if first and second:
-            above[first[0] : second[2]] = below[first[0] : second[2]] = False
             inside[first[0] : second[2]] = True
-            above[first[0] : first[1]] = True
-            below[second[0] : second[1]] = True
+            for mask, own in ((above, first), (below, second)):
+                for content in (first, second):
+                    mask[content[0] : content[1]] = content is own
     return inside, above, below
 
 

@@ -11,7 +11,11 @@ HELP = "extract the post-activation MLP neurons of a model at the labelled token
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help='a model folder or hub name, or "bundled"')
-    parser.add_argument("--dataset", default="bundled", help="a dataset or feature by name (default: bundled)")
+    parser.add_argument(
+        "--dataset",
+        default="bundled",
+        help="a dataset or feature by name, or a folder from features build (default: bundled)",
+    )
     parser.add_argument("--layers", type=int, nargs="+", help="layers to extract (default: all)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the activations")
     parser.add_argument("--revision", help="revision of a hub model")

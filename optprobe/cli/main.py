@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from optprobe.errors import OptprobeError
 
-COMMANDS = ("quickstart", "extract", "solve", "compare", "verify", "cite", "neurons")
+COMMANDS = ("quickstart", "extract", "solve", "compare", "verify", "cite", "neurons", "features")
 
 
 class Parser(argparse.ArgumentParser):

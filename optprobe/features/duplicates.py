@@ -3,10 +3,9 @@ Equal and nearly equal texts, and labels that contradict each other.
 
 Texts are equal in their words if the same letters and digits follow each other, in capitals or not. They are nearly
 equal if their sets of three words in a row overlap by a share (Jaccard) of at least `SIMILARITY`; texts of fewer words
-never are. Candidates for that
-come from min-hashing in bands (Broder, On the resemblance and containment of documents, 1997; Leskovec, Rajaraman,
-Ullman, Mining of massive datasets, chapter 3): at the share 0.8 a pair is missed once in 5,000 times, and each pair
-found is compared exactly. There is no chance in it: the same texts give the same sets.
+never are. Candidates for that come from min-hashing in bands (Broder, On the resemblance and containment of documents,
+1997; Leskovec, Rajaraman, Ullman, Mining of massive datasets, chapter 3), which misses a pair at the share 0.8 about
+once in 5,000 times, and each candidate is compared exactly. The same texts always give the same sets.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+"""``optprobe features``: list the features that there are, build datasets of them, and check their labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optprobe.features.checking import FeatureCheck
+
+HELP = "list all features with their rules; build a dataset of labelled texts; check one"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--counts", type=Path, nargs="+", default=[], metavar="DIR", help="count rows in these datasets"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="build | check")
+    build = actions.add_parser("build", help="label texts and save the dataset to a folder")
+    build.add_argument("name", metavar="NAME", help="a category, or one of its features")
+    build.add_argument("--source", required=True, help="file, folder, or the name of a Hugging Face dataset")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the dataset")
+    build.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": for features of tokens')
+    build.add_argument("--revision", help="40-hex commit of the Hugging Face dataset")
+    build.add_argument("--text-column", help="column of the texts")
+    build.add_argument("--group-column", help="column that names the document of each text")
+    build.add_argument("--balance", choices=("paper", "natural"), default="paper", help="share of +1 (default: paper)")
+    build.add_argument("--rows", type=int, metavar="N", help="rows a feature, at most")
+    build.add_argument(
+        "--rows-of-class", type=int, default=1, metavar="N", help="rows that each class needs (default 1)"
+    )
+    build.add_argument("--seed", type=int, default=0)
+    check = actions.add_parser(
+        "check", help="print classes, duplicates, contradictions, leakage, and ten labelled words"
+    )
+    check.add_argument("folder", metavar="DIR", type=Path, help="a folder that build wrote")
+    check.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": show and compare its tokens')
+    check.add_argument("--examples", type=int, default=10, metavar="N", help="labelled words to print (default 10)")
+    check.add_argument("--seed", type=int, default=0, help="of the words drawn")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    {"build": _build, "check": _check, None: _list}[arguments.action](arguments)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from optprobe.features import load
+    from optprobe.features.catalogue import Feature, categories
+
+    datasets = [load("bundled"), *(load(folder) for folder in arguments.counts)]
+    counts = {
+        (data.name.partition("/")[0], name): f"{positive:,} + / {negative:,} -"
+        for data in datasets
+        for name, (positive, negative) in data.counts.items()
+    }
+    features = [feature for category in categories().values() for feature in category.features]
+    features += [Feature(name, "bundled", rule, "the bundled corpus") for name, rule in datasets[0].rules.items()]
+    rows = [(f.category, f.name, counts.get((f.category, f.name), ""), f.rule, f.source) for f in features]
+    rows.insert(0, ("category", "feature", "rows" if counts else "", "rule", "source"))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    for row in rows:
+        print(*(f"{cell:<{width}}" for cell, width in zip(row, widths)), f"{row[3]} ({row[4]})", sep="  ")
+    print(f"{len(features)} features in {len({f.category for f in features})} categories")
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from optprobe.errors import InputError
+    from optprobe.features.catalogue import BuildOptions, build
+
+    if arguments.out.exists():
+        raise InputError(f"{arguments.out} exists already; remove it or give another name")
+    options = BuildOptions(
+        source=arguments.source,
+        tokenizer=_tokenizer(arguments.tokenizer),
+        revision=arguments.revision,
+        text_column=arguments.text_column,
+        group_column=arguments.group_column,
+        balance=arguments.balance,
+        max_rows=arguments.rows,
+        rows_of_class=arguments.rows_of_class,
+        seed=arguments.seed,
+    )
+    data = build(arguments.name, options)
+    data.save(arguments.out)
+    print(data)
+    print(f"{arguments.out}: digest {data.digest}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from optprobe.features import load
+    from optprobe.features.checking import check, examples
+
+    data = load(arguments.folder)
+    tokenizer = _tokenizer(arguments.tokenizer)
+    found = check(data, tokenizer)
+    print(repr(data), f"licence {data.licence or 'not said'}, aggregation {data.aggregation}", sep="\n")
+    for key, value in data.provenance.items():
+        print(f"{key}: {value}")
+    print(f"{found.equal_texts:,} texts equal an earlier one, {found.similar_texts:,} equal or nearly equal one")
+    print(f"{found.scattered:,} sets of such texts lie in several documents, so that a split may separate them")
+    if found.dropped_rows is not None:
+        print(f"{found.dropped_rows:,} rows have no token")
+    print(
+        "Of the test part of a split by document, 70/30, as many rows have the text, or all tokens, of a training row:"
+    )
+    _table(["feature", "+1", "-1", "contradicted", "test rows", "same text", "same tokens"], found.features)
+    for name in data.targets:
+        print(f"{name}: {len(data.rows(name)):,} rows with a number")
+    console = Console(highlight=False, soft_wrap=True)
+    for example in examples(data, arguments.examples, arguments.seed, tokenizer):
+        line = Text(f"{example.feature} {example.label}  ")
+        line.append(_one_line(example.before), "dim").append(f"[{_one_line(example.word)}]", "bold reverse")
+        line.append(_one_line(example.after), "dim")
+        if example.token:
+            line.append(f"  token {json.dumps(example.token, ensure_ascii=False)}", "cyan")
+        console.print(line)
+
+
+def _table(header: list[str], features: tuple[FeatureCheck, ...]) -> None:
+    """Print a line a feature in columns, then why some have no split."""
+    rows = [header]
+    for f in features:
+        tested = [f.leaks[0].n_rows, *(leak.rows for leak in f.leaks)] if f.leaks else []
+        cells = [f"{n:,}" for n in (f.positive, f.negative, f.conflicts, *tested)]
+        rows.append([f.name, *cells, *[""] * (len(header) - 1 - len(cells))])
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    for first, *rest in rows:
+        print(f"{first:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(rest, widths[1:])), sep="  ")
+    for f in features:
+        if f.trouble:
+            print(f"{f.name} has no split: {f.trouble}")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "⏎").replace("\t", "⇥")
+
+
+def _tokenizer(name: str | None) -> Any:
+    from optprobe.activations.loading import load_tokenizer
+
+    return None if name is None else load_tokenizer(name)

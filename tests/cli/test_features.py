@@ -1,0 +1,177 @@
+"""`optprobe features`: the list, a dataset from a file, what `check` says of it, and its neurons."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optprobe.activations import Activations
+from optprobe.cli.main import main
+from optprobe.features import FeatureDataset, catalogue, load
+from optprobe.features.catalogue import BuildOptions, Category, Feature
+from optprobe.features.sources.texts import read_texts
+
+WORD = re.compile(r"\w+")
+
+
+def build_words(options: BuildOptions) -> FeatureDataset:
+    """Every word of the texts: long or not, capital or not."""
+    texts = read_texts(options.source, group_column=options.group_column)
+    words = [(t, m.start(), m.end(), m[0]) for t, text in enumerate(texts.texts) for m in WORD.finditer(text)]
+    text = np.array([t for t, *_ in words])
+    labels = {
+        "long": np.array([1 if len(w) > 5 else -1 for *_, w in words]),
+        "never": np.array([-1 for _ in words]),
+    }
+    return FeatureDataset(
+        "words",
+        texts.texts,
+        text,
+        np.array([a for _, a, _, _ in words]),
+        np.array([b for _, _, b, _ in words]),
+        texts.group[text],
+        labels,
+        {"long": "+1 for more than five letters, -1 for others", "never": "-1"},
+        provenance=texts.provenance,
+    )
+
+
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = tuple(Feature(name, "words", f"rule of {name}", "any text") for name in ("long", "never"))
+    monkeypatch.setattr(catalogue, "categories", lambda: {"words": Category("words", features, build_words)})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    texts = [f"Boat number {i} leaves harbour {i * i} before sunrise" for i in range(40)]
+    texts += ["Boat number 3 leaves harbour 9 before sunrise", "The captain counts seagulls", "BOAT number 5, leaves "]
+    path = tmp_path / "boats.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text, "day": i // 2}) for i, text in enumerate(texts)))
+    return path
+
+
+def run(*arguments: object) -> int:
+    return main(["features", *map(str, arguments)])
+
+
+@pytest.mark.usefixtures("words")
+def test_a_dataset_is_built_checked_and_extracted(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "made"
+    assert (
+        run("build", "words", "--source", source, "--group-column", "day", "--out", out, "--tokenizer", "bundled") == 0
+    )
+    data = load(out)
+    assert data.features == ("long", "never")
+    assert data.digest in capsys.readouterr().out
+    of_text = {data.texts[t]: g for t, g in zip(data.text, data.group)}
+    assert of_text["Boat number 3 leaves harbour 9 before sunrise"] == of_text["The captain counts seagulls"]
+    assert data.provenance["duplicates"].startswith("1 texts equal or nearly equal another")
+
+    assert run("check", out, "--tokenizer", "bundled", "--examples", 6) == 0
+    said = capsys.readouterr().out
+    assert "1 texts equal an earlier one, 1 equal or nearly equal one" in said
+    assert "never has no split: a split needs labels of two values, and y has 1" in said
+    positive, negative = data.counts["long"]
+    line = next(line.split() for line in said.splitlines() if line.startswith("long "))
+    assert line[1:4] == [str(positive), str(negative), "0"]
+    assert len(line) == 7
+    shown = re.findall(r"^(long|never) ([+-]1)  .*\[(\w+)\].*  token \"([ \w]+)\"$", said, flags=re.MULTILINE)
+    assert len(shown) == 6
+    for feature, label, word, token in shown:
+        assert label == ("+1" if feature == "long" and len(word) > 5 else "-1")
+        assert word.endswith(token.strip())
+
+    acts = tmp_path / "acts"
+    assert main(["extract", "bundled", "--dataset", str(out), "--layers", "0", "--out", str(acts)]) == 0
+    store = Activations.open(acts)
+    assert store.manifest["dataset"]["digest"] == data.digest
+    assert store.n_rows == data.n_rows
+
+
+@pytest.mark.usefixtures("words")
+def test_one_feature_with_a_sampling(source: Path, tmp_path: Path) -> None:
+    assert run("build", "long", "--source", source, "--rows", 50, "--out", tmp_path / "made") == 0
+    data = load(tmp_path / "made")
+    assert (data.name, data.n_rows) == ("words/long", 50)
+
+
+@pytest.mark.usefixtures("words")
+def test_the_list_names_category_rule_source_and_counts(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "words", "--source", source, "--out", tmp_path / "made") == 0
+    positive, negative = load(tmp_path / "made").counts["long"]
+    capsys.readouterr()
+    assert run("--counts", tmp_path / "made") == 0
+    said = capsys.readouterr().out
+    assert re.search(rf"words +long +{positive} \+ / {negative} - +rule of long \(any text\)", said)
+    assert re.search(r"bundled +is_french +250 \+ / 750 -", said)
+    assert said.splitlines()[-1] == f"{2 + len(load('bundled').features)} features in 2 categories"
+
+
+@pytest.mark.usefixtures("words")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["build", "verbs", "--source", "{source}", "--out", "{out}"], "no category or feature 'verbs'; there are the"),
+        (["build", "words", "--source", "{source}x", "--out", "{out}"], "there is no file or folder"),
+        (
+            ["build", "words", "--source", "{source}", "--group-column", "week", "--out", "{out}"],
+            "has no column 'week'",
+        ),
+        (
+            ["build", "never", "--source", "{source}", "--rows-of-class", "2", "--out", "{out}"],
+            "'never' has 0 rows labe",
+        ),
+        (["build", "words", "--source", "{source}", "--tokenizer", "{out}", "--out", "{out}"], "{out}"),
+        (["check", "{out}"], "there is no dataset or feature|is not a dataset"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: list[str], sentence: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"source": source, "out": tmp_path / "made"}
+    assert run(*(argument.format(**names) for argument in arguments)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(sentence.format(**names), said)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.usefixtures("words")
+def test_an_existing_folder_is_not_overwritten(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "words", "--source", source, "--out", tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_features_of_tokens_need_a_tokenizer(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path) -> None:
+    category = Category("tokens", (Feature("f", "tokens", "r", "s"),), build_words, needs_tokenizer=True)
+    monkeypatch.setattr(catalogue, "categories", lambda: {"tokens": category})
+    assert run("build", "tokens", "--source", source, "--out", tmp_path / "made") == 2
+
+
+def test_a_feature_of_two_categories_is_named_with_one(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    features = {name: (Feature("long", name, "r", "s"),) for name in ("words", "others")}
+    known = {name: Category(name, f, build_words) for name, f in features.items()}
+    monkeypatch.setattr(catalogue, "categories", lambda: known)
+    options = BuildOptions(str(source))
+    with pytest.raises(ValueError, match="several categories have a feature 'long': give one as words/long"):
+        catalogue.build("long", options)
+    assert catalogue.build("others/long", options).features == ("long",)
+
+
+def test_the_catalogue_collects_the_modules_of_the_package() -> None:
+    found = catalogue.categories()
+    assert all(name == category.name for name, category in found.items())
+    for category in found.values():
+        assert all(feature.category == category.name for feature in category.features)
+        assert len({feature.name for feature in category.features}) == len(category.features)

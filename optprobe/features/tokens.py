@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optprobe.errors import InputError
@@ -71,3 +72,9 @@ def tokens_of(text: str, tokenizer: Any, max_length: int | None = None) -> list[
             gap = text[before:start]
             found.append(Token(position, start, end, (gap if gap.isspace() else "") + text[start:end]))
     return found
+
+
+def name_of(tokenizer: Any) -> str:
+    """Return the name of a tokenizer, of a local folder only its last part."""
+    name = str(tokenizer.name_or_path)
+    return Path(name).name if Path(name).is_dir() else name

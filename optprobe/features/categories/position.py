@@ -12,7 +12,7 @@ from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, Document, windows
 from optprobe.features.sources.documents import read_documents
-from optprobe.features.tokens import tokens_of
+from optprobe.features.tokens import name_of, tokens_of
 
 NAME = "position"
 RULES = {
@@ -93,7 +93,7 @@ def position(
         labels={},
         rules=RULES,
         licence=licence,
-        provenance={**(provenance or {}), "tokenizer": str(tokenizer.name_or_path), "length": str(length)},
+        provenance={**(provenance or {}), "tokenizer": name_of(tokenizer), "length": str(length)},
         values={
             "abs_pos": absolute,
             "norm_abs_pos": absolute / deviation,

@@ -17,7 +17,7 @@ from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, Document, Passage, join, signs, windows
 from optprobe.features.sources.documents import read_documents
-from optprobe.features.tokens import tokens_of
+from optprobe.features.tokens import name_of, tokens_of
 
 NAME = "text_features"
 SKIP = 10
@@ -94,7 +94,7 @@ def text_features(
                     {name: signs([test(t.text) for t in tokens]) for name, (_, test) in PREDICATES.items()},
                 )
 
-    options = {"tokenizer": str(tokenizer.name_or_path), "context characters": str(characters)}
+    options = {"tokenizer": name_of(tokenizer), "context characters": str(characters)}
     given = {**(provenance or {}), **options}
     return join(NAME, passages(), RULES, features=features, skip=skip, provenance=given, licence=licence)
 

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--text-column", help="column of the texts")
     build.add_argument("--group-column", help="column that names the document of each text")
     build.add_argument("--label-column", help="column that says of what kind each text is")
+    build.add_argument("--characters", type=int, metavar="N", help="characters of a context (default: the category's)")
     build.add_argument("--balance", choices=("paper", "natural"), help="share of +1 (default: paper)")
     build.add_argument("--rows", type=int, metavar="N", help="rows a feature, at most")
     build.add_argument("--rows-of-class", type=int, metavar="N", help="rows that each class needs (default 1)")
@@ -96,7 +97,7 @@ def _build(arguments: argparse.Namespace) -> None:
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says of the options of a build; None for what it does not say."""
     keys = ("source", "tokenizer", "revision", "text_column", "group_column", "label_column", "balance")
-    options = {key: getattr(arguments, key) for key in (*keys, "rows_of_class", "seed")}
+    options = {key: getattr(arguments, key) for key in (*keys, "rows_of_class", "seed", "characters")}
     return {**options, "max_rows": arguments.rows}
 
 

@@ -60,6 +60,8 @@ class BuildOptions:
     text_column, group_column, label_column : str, optional
         Columns of the texts, of their documents and of what kind each is, where the source has columns. By default the
         kind of a text is the name of its file, or of its folder within the source.
+    characters : int, optional
+        Length of a context at most; by default that of the category.
     balance : {"paper", "natural"}
         The share of +1: as in the paper for the category, or as it is in the texts.
     max_rows : int, optional
@@ -76,6 +78,7 @@ class BuildOptions:
     text_column: str | None = None
     group_column: str | None = None
     label_column: str | None = None
+    characters: int | None = None
     balance: Balance = "paper"
     max_rows: int | None = None
     rows_of_class: int = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optprobe.errors import InputError
@@ -45,3 +47,14 @@ def test_what_is_not_there_is_refused() -> None:
         build("nothing", BuildOptions("."))
     with pytest.raises(InputError, match="give the tokenizer"):
         build("position", BuildOptions("."))
+
+
+@pytest.mark.parametrize("characters", [40, 400])
+def test_contexts_have_the_length_asked_for(characters: int, tmp_path: Path) -> None:
+    for name in ("one.tex", "two.tex"):
+        (tmp_path / name).write_text(rf"the line of {name} has $x_1 + \frac{{2}}{{y^3}}$" + "\n", encoding="utf-8")
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("".join(f"word {i} of {name} and $z_{i}$\n" for i in range(40)))
+    data = categories()["latex"].build(BuildOptions(str(tmp_path), characters=characters))
+    longest = max(len(text) for text in data.texts)
+    assert characters // 2 < longest <= characters

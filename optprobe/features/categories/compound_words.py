@@ -168,7 +168,13 @@ def _build(options: BuildOptions) -> FeatureDataset:
             sets[match["pair"]] = path
     if not sets:
         found = read_documents(options)
-        return compound_words(found.documents, seed=options.seed, provenance=found.provenance, licence=found.licence)
+        return compound_words(
+            found.documents,
+            characters=options.characters or CHARACTERS,
+            seed=options.seed,
+            provenance=found.provenance,
+            licence=found.licence,
+        )
     prompts = {pair: read_prompts(options, path) for pair, path in sets.items()}
     given = provenance_of(options.source, sets.values())
     return compound_prompts(prompts, seed=options.seed, provenance=given)

@@ -40,7 +40,7 @@ def dependencies(
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
-    return dependencies(options.source)
+    return dependencies(options.source, characters=options.characters or CONTEXT)
 
 
 CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, SOURCE) for name, rule in RULES.items()), _build)

@@ -198,7 +198,13 @@ def _past_options(hidden: str, position: int) -> int:
 
 def _build(options: BuildOptions) -> FeatureDataset:
     found = read_documents(options, ".tex")
-    return latex(found.documents, seed=options.seed, provenance=found.provenance, licence=found.licence)
+    return latex(
+        found.documents,
+        characters=options.characters or CONTEXT,
+        seed=options.seed,
+        provenance=found.provenance,
+        licence=found.licence,
+    )
 
 
 CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, "LaTeX source") for name, rule in RULES.items()), _build)

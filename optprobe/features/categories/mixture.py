@@ -131,4 +131,9 @@ class Mixture:
     def build(self, options: BuildOptions) -> FeatureDataset:
         """Label the texts of a source by a column, or by the folder or file they are in."""
         found = read_documents(options)
-        return self.label(found.documents, provenance=found.provenance, licence=found.licence)
+        return self.label(
+            found.documents,
+            characters=options.characters or CHARACTERS,
+            provenance=found.provenance,
+            licence=found.licence,
+        )

@@ -78,7 +78,7 @@ def morphology(
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
-    return morphology(options.source)
+    return morphology(options.source, characters=options.characters or CONTEXT)
 
 
 CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, SOURCE) for name, rule in RULES.items()), _build)

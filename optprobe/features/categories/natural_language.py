@@ -32,17 +32,21 @@ NATURAL_LANGUAGE = Mixture(
 )
 
 
-def treebank_documents(source: str | Path) -> Iterator[Document]:
+def treebank_documents(source: str | Path, characters: int = CHARACTERS) -> Iterator[Document]:
     """Yield the contexts of treebanks as documents; the language is what stands before the first _ of the file name."""
     for path in treebank_files(source):
-        for context in treebank_contexts(read_conllu(path), CHARACTERS):
+        for context in treebank_contexts(read_conllu(path), characters):
             yield Document(context.text, f"{path.name} {context.document}", path.name.partition("_")[0], str(path))
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
     path = Path(options.source)
     if path.suffix == ".conllu" or (path.is_dir() and any(path.glob("*.conllu"))):
-        return NATURAL_LANGUAGE.label(treebank_documents(path), provenance=provenance_of(path, treebank_files(path)))
+        return NATURAL_LANGUAGE.label(
+            treebank_documents(path, options.characters or CHARACTERS),
+            characters=options.characters or CHARACTERS,
+            provenance=provenance_of(path, treebank_files(path)),
+        )
     return NATURAL_LANGUAGE.build(options)
 
 

@@ -37,7 +37,7 @@ def part_of_speech(
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
-    return part_of_speech(options.source)
+    return part_of_speech(options.source, characters=options.characters or CONTEXT)
 
 
 CATEGORY = Category(NAME, tuple(Feature(name, NAME, rule, SOURCE) for name, rule in RULES.items()), _build)

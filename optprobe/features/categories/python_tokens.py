@@ -380,7 +380,12 @@ def _line_ends(tokens: list[tokenize.TokenInfo]) -> set[int]:
 def _build(options: BuildOptions) -> FeatureDataset:
     found = read_documents(options, ".py")
     return python_tokens(
-        found.documents, strict=False, seed=options.seed, provenance=found.provenance, licence=found.licence
+        found.documents,
+        characters=options.characters or CONTEXT,
+        strict=False,
+        seed=options.seed,
+        provenance=found.provenance,
+        licence=found.licence,
     )
 
 

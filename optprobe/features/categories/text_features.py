@@ -101,7 +101,13 @@ def text_features(
 
 def _build(options: BuildOptions) -> FeatureDataset:
     found = read_documents(options)
-    return text_features(found.documents, options.tokenizer, provenance=found.provenance, licence=found.licence)
+    return text_features(
+        found.documents,
+        options.tokenizer,
+        characters=options.characters or CONTEXT,
+        provenance=found.provenance,
+        licence=found.licence,
+    )
 
 
 CATEGORY = Category(

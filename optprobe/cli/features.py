@@ -106,18 +106,18 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.text import Text
 
     from optprobe.features import load
-    from optprobe.features.checking import check, examples
+    from optprobe.features.checking import check, context_length, examples
 
     data = load(arguments.folder)
     tokenizer = _tokenizer(arguments.tokenizer)
-    found = check(data, tokenizer)
+    found = check(data, tokenizer, context_length(tokenizer))
     print(repr(data), f"licence {data.licence or 'not said'}, aggregation {data.aggregation}", sep="\n")
     for key, value in data.provenance.items():
         print(f"{key}: {value}")
     print(f"{found.equal_texts:,} texts equal an earlier one, {found.similar_texts:,} equal or nearly equal one")
     print(f"{found.scattered:,} sets of such texts lie in several documents, so that a split may separate them")
     if found.dropped_rows is not None:
-        print(f"{found.dropped_rows:,} rows have no token")
+        print(f"{found.dropped_rows:,} rows have no token within the context")
     print(
         "Of the test part of a split by document, 70/30, as many rows have the text, or all tokens, of a training row:"
     )

@@ -49,6 +49,11 @@ class Sampling:
                 f"{self.rows} rows cannot have {self.rows_of_class} of each class, and one of each is least"
             )
 
+    def __str__(self) -> str:
+        """Say it in words, for the provenance."""
+        rows = "all rows" if self.rows is None else f"at most {self.rows:,} rows"
+        return f"{rows} a feature, share of +1 from {self.least_share:g} to {self.most_share:g} where rows suffice"
+
 
 NATURAL = Sampling()
 PAPER: Mapping[str, Sampling] = {

@@ -92,6 +92,12 @@ class Example:
     token: str = ""
 
 
+def context_length(tokenizer: Any) -> int | None:
+    """Return the number of tokens that a tokenizer's model reads, None where there is no tokenizer or no limit."""
+    length = getattr(tokenizer, "model_max_length", None)
+    return length if length is not None and 0 < length < 10**9 else None
+
+
 def check(data: FeatureDataset, tokenizer: Any = None, max_length: int | None = None) -> DatasetCheck:
     """
     Count what could make a result dishonest.

@@ -138,12 +138,42 @@ def test_mutual_information_is_that_of_sklearn():
     X, y, _ = data(9)
     problem = sparse_probe_problem(X, y, 2)
     expected = mutual_info_classif(problem.Z, y, random_state=5)
-    np.testing.assert_array_equal(scores("mutual_information", problem, 5), expected)
+    np.testing.assert_allclose(scores("mutual_information", problem, 5), expected, atol=1e-12)
+    for values in (np.maximum(X, 0), np.round(X, 1)):
+        tied = sparse_probe_problem(values, y, 2)
+        expected = mutual_info_classif(tied.Z, y, random_state=5)
+        np.testing.assert_allclose(scores("mutual_information", tied, 5), expected, atol=1e-12)
     ignored = np.ones(len(y))
     ignored[::3] = 0
     some = sparse_probe_problem(X, y, 2, sample_weight=ignored)
     fewer = sparse_probe_problem(X[ignored > 0], y[ignored > 0], 2)
     np.testing.assert_allclose(scores("mutual_information", some), scores("mutual_information", fewer), atol=1e-9)
+
+
+def test_mutual_information_is_its_definition_by_brute_force():
+    """On values with ties, a class of two rows, and ones that differ in their last bits."""
+    from scipy.special import digamma
+
+    rng = np.random.default_rng(2)
+    for n_positive in (2, 3, 5, 20):
+        values = rng.choice([0.7, 1.3], (40, 6)) + rng.integers(-9, 9, (40, 6)) * 2.0**-52
+        values[:, 3:] = rng.choice([0.0, 1.0, 2.0], (40, 3))
+        y = np.where(np.arange(40) < n_positive, 1, -1)
+        problem = sparse_probe_problem(values, y, 2)
+        found = scores("mutual_information", problem, 7)
+        X = problem.Z / problem.Z.std(axis=0)
+        size = 1e-10 * np.maximum(1.0, np.abs(X).mean(axis=0))
+        X += size * np.random.RandomState(7).standard_normal(X.shape)
+        for j in range(6):
+            apart = np.abs(X[:, j, None] - X[:, j])
+            parts = [digamma(40)]
+            for i in range(40):
+                own = np.flatnonzero(y == y[i])
+                k = min(3, len(own) - 1)
+                radius = np.nextafter(np.sort(apart[i, own])[k], 0)
+                around = np.count_nonzero(apart[i] <= radius)
+                parts.append((digamma(k) - digamma(len(own)) - digamma(around)) / 40)
+            np.testing.assert_allclose(found[j], max(0.0, sum(parts)), atol=1e-12)
 
 
 def test_l1_logistic_meets_its_optimality_conditions():

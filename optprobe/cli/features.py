@@ -20,19 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="build | check")
     build = actions.add_parser("build", help="label texts and save the dataset to a folder")
-    build.add_argument("name", metavar="NAME", help="a category, or one of its features")
-    build.add_argument("--source", required=True, help="file, folder, or the name of a Hugging Face dataset")
+    build.add_argument("name", metavar="NAME", help="a category, one of its features, or a recipe .toml")
+    build.add_argument("--source", help="file, folder, or the name of a Hugging Face dataset")
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the dataset")
     build.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": for features of tokens')
     build.add_argument("--revision", help="40-hex commit of the Hugging Face dataset")
     build.add_argument("--text-column", help="column of the texts")
     build.add_argument("--group-column", help="column that names the document of each text")
-    build.add_argument("--balance", choices=("paper", "natural"), default="paper", help="share of +1 (default: paper)")
+    build.add_argument("--label-column", help="column that says of what kind each text is")
+    build.add_argument("--characters", type=int, metavar="N", help="characters of a context (default: the category's)")
+    build.add_argument("--balance", choices=("paper", "natural"), help="share of +1 (default: paper)")
     build.add_argument("--rows", type=int, metavar="N", help="rows a feature, at most")
+    build.add_argument("--rows-of-class", type=int, metavar="N", help="rows that each class needs (default 1)")
+    build.add_argument("--seed", type=int, help="of every choice of rows (default 0)")
     build.add_argument(
-        "--rows-of-class", type=int, default=1, metavar="N", help="rows that each class needs (default 1)"
+        "--next-token", action="store_true", help="read each label at the token before (needs --tokenizer)"
     )
-    build.add_argument("--seed", type=int, default=0)
     check = actions.add_parser(
         "check", help="print classes, duplicates, contradictions, leakage, and ten labelled words"
     )
@@ -73,24 +76,33 @@ def _list(arguments: argparse.Namespace) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     from optprobe.errors import InputError
     from optprobe.features.catalogue import BuildOptions, build
+    from optprobe.features.next_token import next_token
+    from optprobe.features.recipes import read_recipe
 
     if arguments.out.exists():
         raise InputError(f"{arguments.out} exists already; remove it or give another name")
-    options = BuildOptions(
-        source=arguments.source,
-        tokenizer=_tokenizer(arguments.tokenizer),
-        revision=arguments.revision,
-        text_column=arguments.text_column,
-        group_column=arguments.group_column,
-        balance=arguments.balance,
-        max_rows=arguments.rows,
-        rows_of_class=arguments.rows_of_class,
-        seed=arguments.seed,
-    )
-    data = build(arguments.name, options)
+    given = {key: value for key, value in _options(arguments).items() if value is not None}
+    if arguments.name.endswith(".toml"):
+        given = read_recipe(arguments.name, given)
+    elif arguments.source is None:
+        raise InputError("give --source: a file, a folder, or the name of a Hugging Face dataset")
+    name = given.pop("name", arguments.name)
+    options = BuildOptions(**given | {"tokenizer": _tokenizer(given.get("tokenizer"))})
+    if arguments.next_token and options.tokenizer is None:
+        raise InputError("--next-token needs --tokenizer: which token stands before depends on it")
+    data = build(name, options)
+    if arguments.next_token:
+        data = next_token(data, options.tokenizer)
     data.save(arguments.out)
     print(data)
     print(f"{arguments.out}: digest {data.digest}")
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the command line says of the options of a build; None for what it does not say."""
+    keys = ("source", "tokenizer", "revision", "text_column", "group_column", "label_column", "balance")
+    options = {key: getattr(arguments, key) for key in (*keys, "rows_of_class", "seed", "characters")}
+    return {**options, "max_rows": arguments.rows}
 
 
 def _check(arguments: argparse.Namespace) -> None:

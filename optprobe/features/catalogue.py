@@ -57,8 +57,11 @@ class BuildOptions:
         For the features of tokens rather than words; `Category.needs_tokenizer` says which.
     revision : str, optional
         The 40-hex commit of a Hugging Face dataset.
-    text_column, group_column : str, optional
-        Columns of the texts and of their documents, where the source has columns.
+    text_column, group_column, label_column : str, optional
+        Columns of the texts, of their documents and of what kind each is, where the source has columns. By default the
+        kind of a text is the name of its file, or of its folder within the source.
+    characters : int, optional
+        Length of a context at most; by default that of the category.
     balance : {"paper", "natural"}
         The share of +1: as in the paper for the category, or as it is in the texts.
     max_rows : int, optional
@@ -74,6 +77,8 @@ class BuildOptions:
     revision: str | None = None
     text_column: str | None = None
     group_column: str | None = None
+    label_column: str | None = None
+    characters: int | None = None
     balance: Balance = "paper"
     max_rows: int | None = None
     rows_of_class: int = 1

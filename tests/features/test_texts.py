@@ -55,7 +55,13 @@ def test_files_of_rows_give_the_same_texts(write: Callable[[Path], Path], tmp_pa
 
 
 def test_a_folder_is_a_document_a_file(tmp_path: Path) -> None:
-    for name, text in {"b.py": "x = 1\r\n", "a/c.py": "y = 2\n", "a/d.c": "int z;", ".hidden.py": "no"}.items():
+    for name, text in {
+        "b.py": "x = 1\r\n",
+        "a/c.py": "y = 2\n",
+        "a/d.c": "int z;",
+        ".hidden.py": "no",
+        "a/e.c": "",
+    }.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(text.encode())

@@ -2,8 +2,8 @@
 Texts from files and folders, and from parquet repositories of the Hugging Face hub: all of them, or one sentence.
 
 A file is read by its suffix: `.jsonl` (one JSON object a line), `.csv` (a header line, commas), `.parquet`, `.txt` (one
-text). A folder is all files in it that match a pattern, in the order of their paths; what has none of these suffixes is
-one text. Dataset scripts of the hub are not run.
+text). A folder is all files in it that match a pattern and are not of size 0, in the order of their paths; what has
+none of these suffixes is one text. Dataset scripts of the hub are not run.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def _string(value: Any) -> str:
 def _local_files(root: Path, pattern: str) -> list[Path]:
     """Return the files of a source, in the order of their paths."""
     if root.is_dir():
-        paths = sorted(path for path in root.rglob(pattern) if path.is_file() and not path.name.startswith("."))
+        found = (path for path in root.rglob(pattern) if path.is_file() and not path.name.startswith("."))
+        paths = sorted(path for path in found if path.stat().st_size > 0)
         if not paths:
             raise InputError(f"the folder {root} has no file that matches {pattern!r}")
         return paths

@@ -1,0 +1,26 @@
+"""Programming language: nine languages of source code, a context at a time (Gurnee et al. 2023)."""
+
+from __future__ import annotations
+
+from optprobe.features.catalogue import Category
+from optprobe.features.categories.mixture import Mixture
+
+PROGRAMMING_LANGUAGE = Mixture(
+    name="programming_language",
+    kinds={
+        "C++": ("cpp", "cxx", "cc"),
+        "C": (),
+        "Go": ("golang",),
+        "HTML": ("htm",),
+        "Java": (),
+        "JavaScript": ("js",),
+        "PHP": (),
+        "Python": ("py",),
+        "XML": (),
+    },
+    noun="{} source",
+    source="source files labelled with their language, or a folder or file of each",
+    skip=1,
+)
+
+CATEGORY = Category(PROGRAMMING_LANGUAGE.name, PROGRAMMING_LANGUAGE.features, PROGRAMMING_LANGUAGE.build)

@@ -174,10 +174,7 @@ def test_a_value_that_is_not_finite_leaves_nothing(store: Path, tmp_path: Path) 
     arrays[4][:, 6] = np.inf
     broken = replace(activations, matrices={layer: NeuronMatrix.of(array) for layer, array in arrays.items()})
     with pytest.raises(InputError, match=r"layer 4, among the training rows: X is inf at row 0, column 6"):
-        accumulate(
-            replace(activations, matrices={layer: NeuronMatrix.of(values) for layer, values in broken.items()}),
-            tmp_path / "new",
-        )
+        accumulate(broken, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 

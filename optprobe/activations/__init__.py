@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optprobe.activations.accumulation import accumulate
 from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.foreign import activations_of, neuron_values
@@ -10,7 +11,7 @@ from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
 from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.moments import GramAccumulator
-from optprobe.activations.moments_store import MomentStore, accumulate
+from optprobe.activations.moments_store import MomentStore
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
 from optprobe.activations.store import Activations, join
 

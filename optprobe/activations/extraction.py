@@ -156,7 +156,7 @@ class Extraction:
         widths = {layer.layer: site.width for layer, site in self.sites.items()}
         memory = _Memory(self.plan.n_rows, widths, dict(zip(self.manifest["layers"], self.manifest["values"])))
         self.fill(memory)
-        rows: dict[str, Any] = self._row_arrays()
+        rows: dict[str, Any] = self.row_arrays()
         labels = dict(zip(self.manifest["features"], rows.pop("labels")))
         manifest = {**self.manifest, "values": list(memory.dtypes.values())}
         return Activations(
@@ -193,7 +193,7 @@ class Extraction:
         self._write(folder, {**self.manifest, "part": [number, of]})
 
     def _write(self, folder: str | Path, manifest: Mapping[str, Any]) -> None:
-        with StoreWriter(folder, manifest, self._row_arrays()) as writer:
+        with StoreWriter(folder, manifest, self.row_arrays()) as writer:
             self.fill(writer)
             writer.finish()
 
@@ -245,7 +245,7 @@ class Extraction:
             f"{self.plan.text[row]}: the model overflows or its weights are damaged; try dtype='float32'"
         )
 
-    def _row_arrays(self) -> dict[str, NDArray[Any]]:
+    def row_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the row arrays of a store; `labels` has the shape (n_features, n_rows)."""
         data, plan = self.data, self.plan
         return {

@@ -1,4 +1,4 @@
-"""A folder of accumulated moments, one file a layer and feature, and their accumulation from a store of activations.
+"""A folder of accumulated moments, one file a layer and feature.
 
 The folder holds `manifest.json` (what the moments are of, how they were made, size and sha256 of each file) and files
 `layer_3.is_french.safetensors` with the arrays mean, covariance and cross. It is written under a temporary name beside
@@ -8,7 +8,7 @@ its final one, synced, and renamed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,19 +16,13 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from formulations import Moments
-from optprobe.activations.moments import GramAccumulator
-from optprobe.activations.store import Activations
 from optprobe.errors import InputError, StoreDamaged
-from optprobe.features.splits import grouped_split
-from optprobe.files import file_digest, new_folder
+from optprobe.files import file_digest
 
 FORMAT = "optprobe-moments/1"
 MANIFEST = "manifest.json"
-BLOCK = 8192
-"""Rows read at once."""
 ARRAYS = ("mean", "covariance", "cross")
 SCALARS = ("n_rows", "target_mean", "target_variance", "error", "made")
 """What a file holds besides its arrays, as JSON."""
@@ -95,109 +89,15 @@ class MomentStore:
         StoreDamaged
             If the file is missing or altered.
         """
-        feature = _chosen("feature", feature, self.features, self.folder)
-        layer = _chosen("layer", layer, self.layers, self.folder)
-        path = self.folder / _file_name(layer, feature)
+        feature = chosen("feature", feature, self.features, self.folder)
+        layer = chosen("layer", layer, self.layers, self.folder)
+        path = self.folder / moment_file(layer, feature)
         entry = self.manifest["files"].get(path.name)
         if not path.is_file() or not isinstance(entry, dict):
             raise StoreDamaged(f"{path} is missing; accumulate the moments again")
         if file_digest(path) != entry.get("sha256"):
             raise StoreDamaged(f"{path} was altered: its sha256 is not that of the manifest; accumulate them again")
         return _read(path), scope_of(self.manifest, feature, layer)
-
-
-def accumulate(
-    store: Activations,
-    out: str | Path,
-    features: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
-    *,
-    class_weight: str = "none",
-    test_share: float = 0.3,
-    seed: int = 0,
-    device: str = "cpu",
-    report: Callable[[int, str], None] | None = None,
-) -> MomentStore:
-    """Accumulate the moments of the training rows of a store's features, to a new folder, whole or not at all.
-
-    The training rows are those of `load_labelled` for the same test share and seed.
-
-    Parameters
-    ----------
-    store : Activations
-    out : str or Path
-        The folder; nothing may be there.
-    features, layers : sequence, optional
-        All unless given.
-    class_weight : {"none", "balanced"}
-    test_share, seed : float and int
-        Of `grouped_split`.
-    device : str
-        A torch device with float64.
-    report : callable, optional
-        Receives layer and feature before each is accumulated.
-
-    Raises
-    ------
-    InputError
-        If a name or number is unknown, a value not finite, something is at ``out`` already, or it cannot be written.
-    """
-    if class_weight not in ("none", "balanced"):
-        raise InputError(f"the class weight {class_weight!r} is unknown: use none or balanced")
-    chosen = [_chosen("feature", feature, store.features, "the store") for feature in features or store.features]
-    depths = [_chosen("layer", layer, store.layers, "the store") for layer in layers or store.layers]
-    dataset = store.manifest["dataset"]
-    manifest = {
-        "format": FORMAT,
-        "model": store.manifest["model"],
-        "revision": store.manifest.get("revision"),
-        "hook": store.manifest["hook"],
-        "dataset": {"name": dataset.get("name"), "digest": dataset.get("digest")},
-        "split": {"seed": seed, "test_share": test_share},
-        "class_weight": class_weight,
-        "features": list(dict.fromkeys(chosen)),
-        "layers": sorted(set(depths)),
-    }
-    files: dict[str, Any] = {}
-    with new_folder(Path(out)) as folder:
-        for feature in manifest["features"]:
-            rows = _training_rows(store, feature, class_weight, test_share, seed)
-            for layer in manifest["layers"]:
-                if report is not None:
-                    report(layer, feature)
-                made = {**scope_of(manifest, feature, layer), "class_weight": class_weight}
-                path = folder / _file_name(layer, feature)
-                _write(path, _accumulated(store, layer, rows, device).moments(made=made))
-                files[path.name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-        text = json.dumps({**manifest, "files": files}, indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    return MomentStore.open(out)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Rows of a store, their labels and their weights."""
-
-    rows: NDArray[np.intp]
-    y: NDArray[np.float64]
-    w: NDArray[np.float64]
-
-
-def _accumulated(store: Activations, layer: int, used: _Rows, device: str) -> GramAccumulator:
-    accumulator = GramAccumulator(store.matrices[layer].shape[1], device=device)
-    for block in row_blocks(store, layer, used.rows):
-        part = slice(accumulator.n_rows, accumulator.n_rows + len(block))
-        try:
-            accumulator.add(block, used.y[part], used.w[part])
-        except InputError as error:
-            raise InputError(f"layer {layer}, among the training rows: {error}") from error
-    return accumulator
-
-
-def row_blocks(store: Activations, layer: int, rows: NDArray[np.intp]) -> Iterator[NDArray[np.floating[Any]]]:
-    """Some rows of a layer, in order, in blocks that fit in memory."""
-    for start in range(0, len(rows), BLOCK):
-        yield store.matrices[layer].rows(rows[start : start + BLOCK])
 
 
 def is_moment_store(folder: str | Path) -> bool:
@@ -220,19 +120,11 @@ def scope_of(manifest: Mapping[str, Any], feature: str, layer: int) -> dict[str,
     }
 
 
-def _training_rows(store: Activations, feature: str, class_weight: str, test_share: float, seed: int) -> _Rows:
-    """The training rows of a feature."""
-    rows = np.flatnonzero(store.labels[feature])
-    y = store.labels[feature][rows].astype(np.float64)
-    train = ~grouped_split(store.group[rows].astype(np.int64), y, test_share, seed)
-    rows, y = rows[train], y[train]
-    positive = y > 0
-    if class_weight == "none":
-        return _Rows(rows, y, np.ones(len(y)))
-    return _Rows(rows, y, np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum()))
+def chosen(kind: str, asked: Any, known: Sequence[Any], where: object) -> Any:
+    """The feature or layer asked for, or the only one there is.
 
-
-def _chosen(kind: str, asked: Any, known: Sequence[Any], where: object) -> Any:
+    Raises `InputError` where there is no such one, or one of several must be named.
+    """
     if asked is None and len(known) > 1:
         raise InputError(f"{where} holds several {kind}s; give one of {', '.join(map(str, known))}")
     if asked is not None and asked not in known:
@@ -240,7 +132,8 @@ def _chosen(kind: str, asked: Any, known: Sequence[Any], where: object) -> Any:
     return known[0] if asked is None else asked
 
 
-def _file_name(layer: int, feature: str) -> str:
+def moment_file(layer: int, feature: str) -> str:
+    """The name of the file of a layer and feature."""
     return f"layer_{layer}.{quote(feature, safe=' =+,@()')}.safetensors"
 
 
@@ -252,7 +145,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def _write(path: Path, moments: Moments) -> None:
+def write_moments(path: Path, moments: Moments) -> None:
+    """Write moments to a new file."""
     from safetensors.numpy import save_file
 
     stated = {name: getattr(moments, name) for name in SCALARS} | {"made": dict(moments.made)}

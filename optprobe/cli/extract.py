@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optprobe.errors import InputError
+
 if TYPE_CHECKING:
     from optprobe.activations import ExtractionProgress
     from optprobe.activations.extraction import Report
@@ -37,12 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", type=part_of, metavar="I/N", help="part I of N, for many machines; see optprobe join"
     )
+    parser.add_argument(
+        "--moments",
+        choices=("none", "balanced"),
+        help="keep no values but the moments of every feature's training rows, with these class weights: all that the "
+        "squared loss needs",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.activations import prepare
+    from optprobe.activations import accumulate, prepare
     from optprobe.features import load
 
+    if arguments.moments is not None and arguments.shard is not None:
+        raise InputError("moments are accumulated in one run: leave --shard out, or extract parts and use moments")
     with token_bar("extracting") as report:
         extraction = prepare(
             arguments.model,
@@ -60,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
             progress=report,
         )
         try:
-            if arguments.shard is not None:
+            if arguments.moments is not None:
+                accumulate(extraction, arguments.out, class_weight=arguments.moments)
+            elif arguments.shard is not None:
                 extraction.to_part(arguments.out, *arguments.shard)
             else:
                 extraction.to_store(arguments.out)
@@ -70,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     what = f"{extraction.plan.n_rows} rows, layers {extraction.manifest['layers']}"
     if arguments.shard is not None:
         what = "part {} of {} of {}; when all are there: optprobe join STORE PART ...".format(*arguments.shard, what)
+    if arguments.moments is not None:
+        what = f"moments of {what}"
     print(f"{arguments.out}: {what}")
     return 0
 

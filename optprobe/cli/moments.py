@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from optprobe.activations import Activations
-    from optprobe.activations.moments_store import accumulate
+    from optprobe.activations import Activations, accumulate
 
     store = Activations.open(arguments.store)
     with Console(stderr=True).status("accumulating") as status:

@@ -18,6 +18,8 @@ SHARD_ROWS = 2048
 """Rows of a shard: in float16, one page of memory for each neuron."""
 CHUNK_BATCHES = 16
 """A chunk of few labelled tokens holds about so many batches: enough texts to sort, little work to lose."""
+ALIKE, FILLED = 0.9, 0.125
+"""A batch that is filled to this share takes texts only of this share of its longest: less padding, more batches."""
 BATCH_BYTES = 2**30
 """Values that a batch may leave on the host, all layers together."""
 
@@ -129,7 +131,10 @@ class Plan:
         start = 0
         while start < len(place):
             most = max(1, self.batch_tokens // int(lengths[place[start]]))
-            within = np.cumsum(n_rows[place[start : start + most]]) <= self.batch_rows
+            among = place[start : start + most]
+            within = np.cumsum(n_rows[among]) <= self.batch_rows
+            small = np.arange(len(among)) * lengths[among[0]] < FILLED * self.batch_tokens
+            within &= np.logical_and.accumulate(small | (lengths[among] >= ALIKE * lengths[among[0]]))
             stop = start + max(1, int(np.count_nonzero(within)))
             if stop - start == lengths[place[start]] > 1:
                 stop -= 1  # as many texts as tokens would hide a model that runs its batches transposed

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optprobe.activations import Activations, extract, join, prepare
-from optprobe.activations.plan import Plan
+from optprobe.activations.plan import ALIKE, FILLED, Plan
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 
@@ -202,6 +202,9 @@ def test_a_plan_runs_every_text_once_and_every_row_in_order(data: st.DataObject)
             assert len(batch.texts) == 1 or (
                 max(lengths[t] for t in batch.texts) * len(batch.texts) <= tokens and len(batch.rows) <= rows
             )
+            for place, t in enumerate(batch.texts):
+                longest = lengths[batch.texts[0]]
+                assert lengths[t] >= ALIKE * longest or place * longest < FILLED * tokens
             if len(batch.texts) > 1:
                 halves = batch.halves(text)
                 np.testing.assert_array_equal(np.concatenate([h.texts for h in halves]), batch.texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -176,7 +176,18 @@ def prepare(
         "n_rows": plan.n_rows,
         "dropped_rows": aligned.n_dropped,
     }
+    if loaded is not model:
+        _drop_blocks(loaded, sites)
     return Extraction(loaded, sites, data, plan, manifest, options.get("progress"))
+
+
+def _drop_blocks(model: nn.Module, sites: Iterable[NeuronLayer]) -> None:
+    """Free the memory of the blocks after the last probed one, which never run."""
+    from torch import nn
+
+    last = max(layer.layer for layer in sites)
+    for layer in neuron_map(model).layers[last + 1 :]:
+        model.set_submodule(layer.block, nn.Identity())
 
 
 def choose_layers(model: nn.Module, layers: Sequence[int] | None = None) -> list[NeuronLayer]:

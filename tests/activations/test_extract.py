@@ -15,7 +15,7 @@ import torch
 from activation_examples import TEXTS, tiny_model, words_dataset
 from scipy.special import erf
 
-from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model
+from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model, prepare
 from optprobe.activations.plan import SHARD_ROWS
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset, align_rows
@@ -239,6 +239,25 @@ def test_a_folder_on_disk_is_loaded_with_its_head_left_out(
     half = extract(tmp_path / "model", words, layers=[2], device="cpu", dtype="bfloat16")
     assert half.manifest["dtype"] == "bfloat16"
     assert half.matrices[2].dtype == np.float16
+
+
+def test_blocks_after_the_last_probed_one_take_no_memory(words: FeatureDataset) -> None:
+    short, whole = (prepare("bundled", words, layers, device="cpu") for layers in ([0], None))
+    assert whole.plan.n_rows == short.plan.n_rows
+    sizes = [sum(p.numel() for p in extraction.model.parameters()) for extraction in (short, whole)]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert short.manifest["weights"] == whole.manifest["weights"]
+    np.testing.assert_array_equal(short.to_memory().matrices[0], whole.to_memory().matrices[0])
+
+
+def test_a_model_is_split_among_devices_by_accelerate(words: FeatureDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("accelerate")
+    split, alone = (extract("bundled", words, [1], device=device) for device in ("split", "cpu"))
+    if not torch.cuda.is_available():
+        np.testing.assert_array_equal(split.matrices[1], alone.matrices[1])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="split among GPUs by accelerate, which is not installed: pip install acc"):
+        extract("bundled", words, [1], device="split")
 
 
 def test_the_bundled_model_gives_labelled_neurons(words: FeatureDataset) -> None:

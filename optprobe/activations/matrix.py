@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -88,7 +90,8 @@ class NeuronMatrix:
         values = np.empty((len(wanted), self.shape[0]), dtype=np.float32)
         start = 0
         for part in self.parts:
-            values[:, start : start + part.shape[1]] = part[wanted]
+            with _no_reading_ahead(part):
+                values[:, start : start + part.shape[1]] = part[wanted]
             start += part.shape[1]
         return values.T
 
@@ -101,3 +104,20 @@ class NeuronMatrix:
         """Say in one line what is held."""
         n_rows, n_neurons = self.shape
         return f"NeuronMatrix of {n_rows:,} rows and {n_neurons:,} neurons, {self.dtype}, {len(self.parts)} parts"
+
+
+@contextmanager
+def _no_reading_ahead(part: Floats) -> Iterator[None]:
+    """Tell the system, where it can be told, that pages of a mapped file are read here and there."""
+    base: Any = part
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    advice = isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_RANDOM")
+    if advice:
+        base.madvise(mmap.MADV_RANDOM)
+    try:
+        yield
+    finally:
+        if advice:
+            base.madvise(mmap.MADV_NORMAL)

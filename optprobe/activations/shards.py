@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,14 @@ def map_shard(folder: Path, name: str, dtype: str, shape: tuple[int, int], diges
         size = path.stat().st_size
         with path.open("rb") as file:
             found = file.read(len(header))
-    except OSError as error:
-        raise StoreDamaged(f"{path} is missing or cannot be read ({error.strerror})") from error
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise StoreDamaged(f"{path} is missing or cannot be read ({error})") from error
     if size != len(header) + _bytes(dtype, shape):
         raise StoreDamaged(f"{path} has {size} bytes instead of {len(header) + _bytes(dtype, shape)}")
     if found != header:
         raise StoreDamaged(f"{path} was altered: its header is not the one that the manifest implies")
-    return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", offset=len(header), shape=shape)
+    return np.frombuffer(mapped, dtype=np.dtype(dtype).newbyteorder("<"), offset=len(header)).reshape(shape)
 
 
 def _bytes(dtype: str, shape: tuple[int, int]) -> int:

@@ -108,10 +108,6 @@ class _Memory:
         self._filled[layer][:] = False
 
 
-FLOAT16_OVERFLOWS = 65_520.0
-"""From here on, a number rounds to infinity in float16."""
-
-
 class _Overflow(Exception):
     """A layer has a value beyond float16."""
 
@@ -215,13 +211,14 @@ class Extraction:
     def _run(self, forward: Forward, chunk: Chunk, sites: dict[NeuronLayer, HookSite], sink: Sink) -> None:
         """Run a chunk and hand its values over; again, in float32, where a layer leaves float16."""
         while True:
+            forward.dtypes = sink.dtypes
             kept = {
                 layer.layer: np.empty((chunk.stop - chunk.start, site.width), dtype=sink.dtypes[layer.layer])
                 for layer, site in sites.items()
             }
             try:
                 ran = chain.from_iterable(map(forward.run, chunk.batches))
-                for batch, values in _on_host(ran, sink.dtypes):
+                for batch, values in _on_host(ran):
                     for layer, (array, reach) in values.items():
                         self._check(array, reach, layer, batch)
                         kept[layer][batch.rows - chunk.start] = array
@@ -233,11 +230,11 @@ class Extraction:
             sink.add(layer, chunk.start, array)
 
     def _check(self, values: NDArray[Any], reach: float, layer: int, batch: Batch) -> None:
-        """Report the first value that is not a number; raise `_Overflow` where it is only beyond float16."""
-        if values.dtype == np.float16 and FLOAT16_OVERFLOWS <= reach < np.inf:
-            raise _Overflow(layer)
+        """Report the first value that is not a number; raise `_Overflow` where it may only be beyond float16."""
         if reach < np.inf:
             return
+        if values.dtype == np.float16 and not np.isnan(reach):
+            raise _Overflow(layer)
         i, neuron = np.argwhere(~np.isfinite(values))[0]
         row = batch.rows[i]
         raise InputError(
@@ -263,9 +260,9 @@ Copied = dict[int, tuple["torch.Tensor", "torch.Tensor"]]
 
 
 def _on_host(
-    ran: Iterator[tuple[Batch, dict[int, torch.Tensor]]], dtypes: dict[int, str]
+    ran: Iterator[tuple[Batch, dict[int, torch.Tensor]]],
 ) -> Iterator[tuple[Batch, dict[int, tuple[NDArray[Any], float]]]]:
-    """Yield values on the host, in the type in which they are kept, and the largest absolute one, nan if one is.
+    """Yield values on the host, and the largest absolute one, nan if one is.
 
     Values are copied from a GPU while the next batch runs.
     """
@@ -277,7 +274,7 @@ def _on_host(
         event = None
         for layer, value in values.items():
             extremes = torch.stack(torch.aminmax(value))
-            copied[layer] = _begin_copy(value.to(getattr(torch, dtypes[layer]))), _begin_copy(extremes)
+            copied[layer] = _begin_copy(value), _begin_copy(extremes)
             if value.is_cuda:
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record()
@@ -303,4 +300,6 @@ def _arrived(
 ) -> tuple[Batch, dict[int, tuple[NDArray[Any], float]]]:
     if event is not None:
         event.synchronize()
-    return batch, {layer: (value.numpy(), float(extremes.abs().max())) for layer, (value, extremes) in copied.items()}
+    return batch, {
+        layer: (value.numpy(), float(extremes.float().abs().max())) for layer, (value, extremes) in copied.items()
+    }

@@ -47,6 +47,11 @@ class Forward:
         The rows and the token ids.
     aggregation : {"none", "mean", "max"}
         What becomes of the tokens of a row: "none" for rows of one token.
+
+    Attributes
+    ----------
+    dtypes : mapping of int to str
+        The type in which the values of each layer are given; float32 unless set.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Forward:
         self._pad = pad if isinstance(pad, int) and pad >= 0 else 0
         self._stack = next(iter(sites)).stack
         self._last = list(sites)[-1]
+        self.dtypes: Mapping[int, str] = {}
         self._seen: dict[int, torch.Tensor] = {}
         self._shape = 0, 0
         self._positions: NDArray[np.int64] = np.empty(0, dtype=np.int64)
@@ -93,7 +99,7 @@ class Forward:
 
         Yields
         ------
-        Batch, dict of int to Tensor of float32, shape (n_rows of the batch, width)
+        Batch, dict of int to Tensor, shape (n_rows of the batch, width)
             What ran at once, and the values of each layer, on the device.
 
         Raises
@@ -179,10 +185,16 @@ class Forward:
                 f"{site.module} does not run once on all tokens of a batch, text by text (its value has the shape "
                 f"{tuple(value.shape)}), so its rows cannot be told apart; switch off chunking in its config"
             )
-        taken = values.index_select(0, torch.from_numpy(self._positions).to(values.device)).float()
+        kept = getattr(torch, self.dtypes.get(layer.layer, "float32"))
+        index = torch.from_numpy(self._positions).to(values.device)
         if self._lengths is not None:
             lengths = torch.from_numpy(self._lengths).to(values.device)
-            taken = torch.segment_reduce(taken, self._aggregation, lengths=lengths)
+            tokens = values.index_select(0, index).float()
+            taken = torch.segment_reduce(tokens, self._aggregation, lengths=lengths).to(kept)
+        elif 2 * len(index) > len(values):  # most tokens are rows: convert all, and move smaller numbers
+            taken = values.to(kept).index_select(0, index)
+        else:
+            taken = values.index_select(0, index).to(kept)
         self._seen[layer.layer] = taken
         if layer is self._last:
             raise _EndOfPass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,8 +73,10 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
-    """Return the sha256 of a fast tokenizer's definition."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    """Return the sha256 of a fast tokenizer's definition, whatever truncation and padding it was last used with."""
+    stated = json.loads(tokenizer.backend_tokenizer.to_str())
+    stated |= {"truncation": None, "padding": None}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -15,8 +15,9 @@ import torch
 from activation_examples import TEXTS, tiny_model, words_dataset
 from scipy.special import erf
 
-from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model, prepare
+from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model, load_tokenizer, prepare
 from optprobe.activations.plan import SHARD_ROWS
+from optprobe.activations.provenance import tokenizer_digest
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset, align_rows
 
@@ -241,6 +242,15 @@ def test_a_folder_on_disk_is_loaded_with_its_head_left_out(
     assert half.matrices[2].dtype == np.float16
 
 
+def test_a_tokenizer_has_one_digest_however_it_was_used() -> None:
+    tokenizer = load_tokenizer("bundled")
+    before = tokenizer_digest(tokenizer)
+    tokenizer(["one two", "three"], truncation=True, max_length=3, padding=True)
+    assert tokenizer_digest(tokenizer) == before
+    tokenizer.add_tokens(["zyzzyva"])
+    assert tokenizer_digest(tokenizer) != before
+
+
 def test_blocks_after_the_last_probed_one_take_no_memory(words: FeatureDataset) -> None:
     short, whole = (prepare("bundled", words, layers, device="cpu") for layers in ([0], None))
     assert whole.plan.n_rows == short.plan.n_rows
@@ -283,6 +293,7 @@ def test_activations_that_are_not_finite_are_reported(tokenizer: Any, words: Fea
         ({"layers": [3]}, "no layer 3: its layers are 0 to 2"),
         ({"layers": [-1]}, "no layer -1"),
         ({"layers": []}, "no layer in an empty list"),
+        ({"context": 1_000_000}, "the context is 1000000 tokens, and the model reads 1 to 512"),
         ({"batch_tokens": 0}, "number of tokens from 1, not 0"),
         ({"tokenizer": None}, "comes without its tokenizer"),
         ({"device": "cuda"}, "the loaded model is on cpu, not on 'cuda'"),

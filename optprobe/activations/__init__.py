@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optprobe.activations.contexts import Context, contexts
 from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.foreign import activations_of, neuron_values
@@ -12,11 +13,14 @@ from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.moments import GramAccumulator
 from optprobe.activations.moments_store import MomentStore, accumulate
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
+from optprobe.activations.statistics import NeuronStatistics
+from optprobe.activations.statistics_store import accumulate_statistics, read_statistics, save_statistics
 from optprobe.activations.store import Activations, join
 
 __all__ = [
     "HOOKS",
     "Activations",
+    "Context",
     "Extraction",
     "ExtractionProgress",
     "GramAccumulator",
@@ -26,9 +30,12 @@ __all__ = [
     "NeuronLayer",
     "NeuronMap",
     "NeuronMatrix",
+    "NeuronStatistics",
     "Options",
     "accumulate",
+    "accumulate_statistics",
     "activations_of",
+    "contexts",
     "extract",
     "hook_points",
     "hook_site",
@@ -39,5 +46,7 @@ __all__ = [
     "neuron_map",
     "neuron_values",
     "prepare",
+    "read_statistics",
+    "save_statistics",
     "verify_neuron_map",
 ]

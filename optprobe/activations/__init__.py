@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optprobe.activations.accumulation import accumulate
+from optprobe.activations.contexts import Context, contexts
 from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.foreign import activations_of, neuron_values
@@ -13,11 +14,14 @@ from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.moments import GramAccumulator
 from optprobe.activations.moments_store import MomentStore
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
+from optprobe.activations.statistics import NeuronStatistics
+from optprobe.activations.statistics_store import accumulate_statistics, read_statistics, save_statistics
 from optprobe.activations.store import Activations, join
 
 __all__ = [
     "HOOKS",
     "Activations",
+    "Context",
     "Extraction",
     "ExtractionProgress",
     "GramAccumulator",
@@ -27,9 +31,12 @@ __all__ = [
     "NeuronLayer",
     "NeuronMap",
     "NeuronMatrix",
+    "NeuronStatistics",
     "Options",
     "accumulate",
+    "accumulate_statistics",
     "activations_of",
+    "contexts",
     "extract",
     "hook_points",
     "hook_site",
@@ -40,5 +47,7 @@ __all__ = [
     "neuron_map",
     "neuron_values",
     "prepare",
+    "read_statistics",
+    "save_statistics",
     "verify_neuron_map",
 ]

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=int, metavar="N", help="tokens of a text that are read (default: all it can)")
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch (default: 4096, GPU 32768)")
     parser.add_argument(
+        "--statistics", action="store_true", help="keep statistics of every neuron beside the values; see statistics"
+    )
+    parser.add_argument(
         "--shard", type=part_of, metavar="I/N", help="part I of N, for many machines; see optprobe join"
     )
     parser.add_argument(
@@ -48,11 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.activations import accumulate, prepare
+    from optprobe.activations import accumulate, prepare, save_statistics
     from optprobe.features import load
 
-    if arguments.moments is not None and arguments.shard is not None:
+    if arguments.shard is not None and arguments.moments is not None:
         raise InputError("moments are accumulated in one run: leave --shard out, or extract parts and use moments")
+    if arguments.statistics and arguments.shard is not None:
+        raise InputError("--statistics are of the whole store, not of a part: join it, then optprobe statistics --keep")
+    if arguments.statistics and arguments.moments is not None:
+        raise InputError("--statistics are of the values of a store, and --moments keeps none: leave one of them out")
     with token_bar("extracting") as report:
         extraction = prepare(
             arguments.model,
@@ -75,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
             elif arguments.shard is not None:
                 extraction.to_part(arguments.out, *arguments.shard)
             else:
-                extraction.to_store(arguments.out)
+                activations = extraction.to_store(arguments.out)
+                for layer in activations.layers if arguments.statistics else ():
+                    save_statistics(activations, layer)
         except KeyboardInterrupt:
             print(f"optprobe extract: interrupted; the same command goes on with {arguments.out}", file=sys.stderr)
             return 130

@@ -9,7 +9,19 @@ from typing import NoReturn
 
 from optprobe.errors import OptprobeError
 
-COMMANDS = ("quickstart", "features", "extract", "join", "moments", "solve", "compare", "verify", "cite", "neurons")
+COMMANDS = (
+    "quickstart",
+    "features",
+    "extract",
+    "join",
+    "moments",
+    "statistics",
+    "solve",
+    "compare",
+    "verify",
+    "cite",
+    "neurons",
+)
 
 
 class Parser(argparse.ArgumentParser):

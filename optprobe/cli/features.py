@@ -118,9 +118,12 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from optprobe.errors import InputError
     from optprobe.features import load
     from optprobe.features.checking import check, context_length, examples
 
+    if arguments.examples < 0 or arguments.seed < 0:
+        raise InputError("--examples and --seed are numbers from 0")
     data = load(arguments.folder)
     tokenizer = _tokenizer(arguments.tokenizer)
     found = check(data, tokenizer, context_length(tokenizer))

@@ -72,6 +72,11 @@ class BuildOptions:
         Rows that each class must have; features with fewer are left out, and an error where they were asked for.
     seed : int
         Of every choice of rows.
+
+    Raises
+    ------
+    InputError
+        If a context would have no character, or the seed is negative.
     """
 
     source: str
@@ -86,6 +91,13 @@ class BuildOptions:
     max_rows: int | None = None
     rows_of_class: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.characters is not None and self.characters < 1:
+            raise InputError(f"a context has at least one character, and {self.characters} were asked for")
+        if self.seed < 0:
+            raise InputError(f"the seed is a number from 0, not {self.seed}")
 
 
 @dataclass(frozen=True)

@@ -228,15 +228,18 @@ def _load(auto_class: Any, name: str | Path, revision: str | None, **options: An
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back transformers' progress bars and remarks, which concern training."""
+    """Hold back transformers' progress bars and remarks, which concern training, and the hub's on each attempt."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity, bars, of_hub = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub.get_verbosity()
+    hub.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        hub.set_verbosity(of_hub)
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -25,9 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the dataset")
     build.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": for features of tokens')
     build.add_argument("--revision", help="40-hex commit of the Hugging Face dataset")
-    build.add_argument("--text-column", help="column of the texts")
-    build.add_argument("--group-column", help="column that names the document of each text")
-    build.add_argument("--label-column", help="column that says of what kind each text is")
+    build.add_argument("--text-column", help="column of the texts (default: text)")
+    build.add_argument(
+        "--group-column",
+        help="column that names the document of each text (default: repo and path, where there are such)",
+    )
+    build.add_argument(
+        "--label-column",
+        help="column that says of what kind each text is (default: its folder or file says it)",
+    )
+    build.add_argument(
+        "--table", metavar="FILE", help="people: names with property and value, to be found in the texts"
+    )
     build.add_argument("--characters", type=int, metavar="N", help="characters of a context (default: the category's)")
     build.add_argument("--balance", choices=("paper", "natural"), help="share of +1 (default: paper)")
     build.add_argument("--rows", type=int, metavar="N", help="rows a feature, at most")
@@ -100,7 +109,7 @@ def _build(arguments: argparse.Namespace) -> None:
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says of the options of a build; None for what it does not say."""
-    keys = ("source", "tokenizer", "revision", "text_column", "group_column", "label_column", "balance")
+    keys = ("source", "tokenizer", "revision", "text_column", "group_column", "label_column", "table", "balance")
     options = {key: getattr(arguments, key) for key in (*keys, "rows_of_class", "seed", "characters")}
     return {**options, "max_rows": arguments.rows}
 
@@ -109,9 +118,12 @@ def _check(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from optprobe.errors import InputError
     from optprobe.features import load
     from optprobe.features.checking import check, context_length, examples
 
+    if arguments.examples < 0 or arguments.seed < 0:
+        raise InputError("--examples and --seed are numbers from 0")
     data = load(arguments.folder)
     tokenizer = _tokenizer(arguments.tokenizer)
     found = check(data, tokenizer, context_length(tokenizer))
@@ -121,7 +133,7 @@ def _check(arguments: argparse.Namespace) -> None:
     print(f"{found.equal_texts:,} texts equal an earlier one, {found.similar_texts:,} equal or nearly equal one")
     print(f"{found.scattered:,} sets of such texts lie in several documents, so that a split may separate them")
     if found.dropped_rows is not None:
-        print(f"{found.dropped_rows:,} rows have no token within the context")
+        print(f"{found.dropped_rows:,} rows have no token of their own, or lie beyond the context")
     print(
         "Of the test part of a split by document, 70/30, as many rows have the text, or all tokens, of a training row:"
     )

@@ -162,7 +162,7 @@ def _encodings(texts: tuple[str, ...], tokenizer: Any, max_length: int | None) -
     """Yield the encoding of each text, `_TEXTS_AT_ONCE` at a time."""
     for i in range(0, len(texts), _TEXTS_AT_ONCE):
         batch = list(texts[i : i + _TEXTS_AT_ONCE])
-        yield from tokenizer(batch, truncation=max_length is not None, max_length=max_length).encodings
+        yield from tokenizer(batch, verbose=False, truncation=max_length is not None, max_length=max_length).encodings
 
 
 def characters_of_tokens(encoding: Any, text: str) -> NDArray[np.int64]:

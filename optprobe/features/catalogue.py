@@ -60,6 +60,8 @@ class BuildOptions:
     text_column, group_column, label_column : str, optional
         Columns of the texts, of their documents and of what kind each is, where the source has columns. By default the
         kind of a text is the name of its file, or of its folder within the source.
+    table : str, optional
+        A file with the columns name, property and value, for the people to be found in the texts.
     characters : int, optional
         Length of a context at most; by default that of the category.
     balance : {"paper", "natural"}
@@ -70,6 +72,11 @@ class BuildOptions:
         Rows that each class must have; features with fewer are left out, and an error where they were asked for.
     seed : int
         Of every choice of rows.
+
+    Raises
+    ------
+    InputError
+        If a context would have no character, or the seed is negative.
     """
 
     source: str
@@ -78,11 +85,19 @@ class BuildOptions:
     text_column: str | None = None
     group_column: str | None = None
     label_column: str | None = None
+    table: str | None = None
     characters: int | None = None
     balance: Balance = "paper"
     max_rows: int | None = None
     rows_of_class: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.characters is not None and self.characters < 1:
+            raise InputError(f"a context has at least one character, and {self.characters} were asked for")
+        if self.seed < 0:
+            raise InputError(f"the seed is a number from 0, not {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -100,12 +115,15 @@ class Category:
         Returns the dataset of all features; raises `InputError` where the source cannot be used.
     needs_tokenizer : bool
         Whether the rows are tokens, so that `BuildOptions.tokenizer` must be given.
+    takes_table : bool
+        Whether `BuildOptions.table` means anything.
     """
 
     name: str
     features: tuple[Feature, ...]
     build: Callable[[BuildOptions], FeatureDataset]
     needs_tokenizer: bool = False
+    takes_table: bool = False
 
 
 def categories() -> dict[str, Category]:
@@ -139,7 +157,8 @@ def build(name: str, options: BuildOptions) -> FeatureDataset:
     Raises
     ------
     InputError
-        If there is no such category or feature, it needs a tokenizer and has none, or the source cannot be used.
+        If there is no such category or feature, it needs a tokenizer and has none, it takes no table and has one, or
+        the source cannot be used.
     """
     known = categories()
     category, _, feature = name.partition("/")
@@ -153,6 +172,8 @@ def build(name: str, options: BuildOptions) -> FeatureDataset:
     chosen = known[category]
     if chosen.needs_tokenizer and options.tokenizer is None:
         raise InputError(f"the rows of {category!r} are tokens: give the tokenizer they are of")
+    if options.table is not None and not chosen.takes_table:
+        raise InputError(f"{category!r} takes no table of names: leave the table out")
     data = chosen.build(options)
     if feature:
         data = data.select(feature)

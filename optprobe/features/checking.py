@@ -203,6 +203,6 @@ def examples(
 
 def _token_of(text: str, start: int, end: int, tokenizer: Any) -> str:
     """Return the characters of the last token that overlaps a span."""
-    spans = characters_of_tokens(tokenizer([text]).encodings[0], text)
+    spans = characters_of_tokens(tokenizer([text], verbose=False).encodings[0], text)
     _, last = tokens_of_spans(spans, [start], [end])
     return text[slice(*spans[last[0]])] if last[0] >= 0 else ""

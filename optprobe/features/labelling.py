@@ -14,8 +14,8 @@ from optprobe.features.dataset import Aggregation, FeatureDataset
 MIRROR = -2
 """The label of a negative of the second kind, such as the opposite of a feature; it is -1 in the dataset."""
 
-CONTEXT = 2_000
-"""Characters of a context where a builder is told nothing else: about 500 tokens of English."""
+CONTEXT = 1_000
+"""Characters of a context where a builder is told nothing else: under 512 tokens of nearly all text, even code."""
 
 
 @dataclass(frozen=True)

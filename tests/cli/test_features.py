@@ -142,6 +142,10 @@ def test_the_list_names_category_rule_source_and_counts(
         ),
         (["build", "words", "--source", "{source}", "--tokenizer", "{out}", "--out", "{out}"], "{out}"),
         (["check", "{out}"], "there is no dataset or feature|is not a dataset"),
+        (["check", "{out}", "--examples", "-1"], "--examples and --seed are numbers from 0"),
+        (["build", "words", "--source", "{source}", "--characters", "0", "--out", "{out}"], "at least one character"),
+        (["build", "words", "--source", "{source}", "--seed", "-1", "--out", "{out}"], "the seed is a number from 0"),
+        (["build", "words", "--source", "{source}", "--table", "t.csv", "--out", "{out}"], "takes no table of names"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -185,3 +189,62 @@ def test_the_catalogue_collects_the_modules_of_the_package() -> None:
     for category in found.values():
         assert all(feature.category == category.name for feature in category.features)
         assert len({feature.name for feature in category.features}) == len(category.features)
+
+
+@pytest.mark.usefixtures("words")
+def test_an_interrupted_build_leaves_nothing(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", interrupted)
+    assert run("build", "words", "--source", source, "--out", tmp_path / "made") == 130
+    assert capsys.readouterr().err == "optprobe features: interrupted\n"
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_people_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts, table, out = tmp_path / "texts.txt", tmp_path / "names.csv", tmp_path / "made"
+    texts.write_text("Here came Ada Example, and after her Bo Sample. Ada Example sang.", encoding="utf-8")
+    table.write_text("name,property,value\nAda Example,occupation,singer\nBo Sample,occupation,actor\n")
+    assert run("build", "people", "--source", texts, "--table", table, "--out", out) == 0
+    data = load(out)
+    assert data.counts["occupation_singer"] == (2, 1)
+    assert data.provenance["table"] == str(table)
+    table.write_text("name,property\nAda Example,occupation\n")
+    capsys.readouterr()
+    assert run("build", "people", "--source", texts, "--table", table, "--out", tmp_path / "other") == 2
+    assert "names.csv has no column 'value'" in capsys.readouterr().err
+
+
+def test_numbers_to_be_predicted_are_not_extracted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("".join(f"line {i} of a long text\n" for i in range(100)), encoding="utf-8")
+    assert run("build", "position", "--source", texts, "--tokenizer", "bundled", "--out", tmp_path / "made") == 0
+    capsys.readouterr()
+    acts = tmp_path / "acts"
+    assert main(["extract", "bundled", "--dataset", str(tmp_path / "made"), "--out", str(acts)]) == 2
+    assert "numbers to be predicted" in capsys.readouterr().err
+    assert not acts.exists()
+
+
+def test_from_sources_to_a_verified_certificate(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, acts = tmp_path / "code", tmp_path / "acts"
+    source = shared / "data" / "code"
+    options = ["--rows", 300, "--characters", 300, "--source", source]
+    assert run("build", "programming_language/Python", *options, "--out", made) == 0
+    data = load(made)
+    assert (data.n_rows, data.aggregation) == (300, "mean")
+    assert data.provenance["documents"] == "texts of one repo"
+    assert run("check", made, "--tokenizer", "bundled") == 0
+    assert "0 rows have no token of their own" in capsys.readouterr().out
+    assert main(["extract", "bundled", "--dataset", str(made), "--layers", "1", "--out", str(acts)]) == 0
+    question = ["--k", "1", "--loss", "squared", "--out", str(tmp_path), "--json"]
+    capsys.readouterr()
+    assert main(["solve", str(acts), *question]) == 0
+    record = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert record["status"].startswith("optimal")
+    assert main(["verify", record["certificate"], "--data", str(acts)]) == 0

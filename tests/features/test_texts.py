@@ -47,11 +47,22 @@ def test_files_of_rows_give_the_same_texts(write: Callable[[Path], Path], tmp_pa
     assert found.texts == tuple(row["text"] for row in ROWS)
     np.testing.assert_array_equal(found.group, [0, 1, 0])
     assert dict(found.columns) == {"file": (path.name,) * 3, "year": ("1", "2", "3")}
-    assert found.provenance == {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.provenance == {"source": str(path), "sha256": sha256, "documents": "texts of one author"}
     assert found.licence == "CC0"
     np.testing.assert_array_equal(read_texts(path).group, [0, 1, 2])
     assert read_texts(path, max_texts=2).texts == found.texts[:2]
     assert "3 texts, 2 documents, file, year" in repr(found)
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_csv, write_parquet])
+def test_documents_are_named_by_the_columns_that_there_are(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = write(tmp_path / f"data.{write.__name__.removeprefix('write_')}")
+    found = read_texts(path, document_columns=("repo", "author"))
+    np.testing.assert_array_equal(found.group, [0, 1, 0])
+    assert found.grouped_by == ("author",)
+    np.testing.assert_array_equal(read_texts(path, document_columns=("author", "year")).group, [0, 1, 2])
+    assert read_texts(path, document_columns=("repo",)).grouped_by == ()
 
 
 def test_a_folder_is_a_document_a_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ there. Upper and lower case are the same.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
 
@@ -129,21 +130,24 @@ def compound_prompts(
     Returns
     -------
     FeatureDataset
-        One row a prompt, at its last word. A bigram written without a space between, or another control, is left out.
+        One row a prompt, at its last word. A bigram written without a space between, or another control, is left out
+        and counted in the provenance.
 
     Raises
     ------
     InputError
         If a label is neither (the sentence names file and row), or a feature asked for has one class only.
     """
-
-    prompts = (
+    prompts = [
         Prompt(document.text, last_unit(document), document.name, {feature: _sign(feature, document)})
         for feature, documents in sets.items()
         for document in documents
-    )
+    ]
+    odd = Counter(pair for prompt in prompts for pair, label in prompt.labels.items() if label == 0)
+    left_out = ", ".join(f"{pair} {count}" for pair, count in odd.items())
+    given = {**(provenance or {}), **({"prompts that are neither, left out": left_out} if odd else {})}
     rules = {pair: RULES[pair] for pair in sets}
-    return label_prompts(NAME, prompts, rules, features=features, seed=seed, provenance=provenance, licence=licence)
+    return label_prompts(NAME, prompts, rules, features=features, seed=seed, provenance=given, licence=licence)
 
 
 def _sign(pair: str, document: Document) -> int:

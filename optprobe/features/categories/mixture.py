@@ -42,6 +42,8 @@ class Mixture:
         What texts it is built from.
     skip : int
         Words at the beginning of a context that the mean leaves out.
+    document_columns : tuple of str
+        As in `read_documents`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Mixture:
     noun: str
     source: str
     skip: int
+    document_columns: tuple[str, ...] = ("repo", "path")
 
     @property
     def rules(self) -> dict[str, str]:
@@ -130,7 +133,7 @@ class Mixture:
 
     def build(self, options: BuildOptions) -> FeatureDataset:
         """Label the texts of a source by a column, or by the folder or file they are in."""
-        found = read_documents(options)
+        found = read_documents(options, document_columns=self.document_columns)
         return self.label(
             found.documents,
             characters=options.characters or CHARACTERS,

@@ -22,7 +22,8 @@ from optprobe.features.categories.prompts import (
 )
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import Document
-from optprobe.features.sources.documents import provenance_of
+from optprobe.features.sources.documents import provenance_of, read_documents
+from optprobe.features.sources.texts import read_texts
 
 NAME = "people"
 SOURCE = "the CSV sets of SAE-Probes (5, 7, 56 to 64, 108), or texts and a table of names with their values"
@@ -239,6 +240,8 @@ def _table_labels(table: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, 
     return labels
 
 
+_COLUMNS = ("property", "value")
+
 _SETS = {
     "hist_fig_ismale": "sex_or_gender=male",
     "hist_fig_ispolitician": "occupation=politician",
@@ -255,12 +258,24 @@ _SETS = {
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
+    if options.table is not None:
+        found, table = read_documents(options), read_texts(options.table, text_column="name", columns=_COLUMNS)
+        return people(
+            found.documents,
+            zip(table.texts, *(table.columns[column] for column in _COLUMNS)),
+            characters=options.characters or CHARACTERS,
+            provenance={**found.provenance, "table": table.source, "sha256 of the table": table.sha256},
+            licence=found.licence,
+        )
     paths = {path: re.sub(r"^\d+_", "", path.stem) for path in csv_files(options.source)}
     paths = {path: name for path, name in paths.items() if name in _SETS}
     if not paths:
-        raise InputError(f"{options.source}: there is no CSV set of people; give files named as {', '.join(_SETS)}")
+        raise InputError(
+            f"{options.source}: there is no CSV set of people; give files named as {', '.join(_SETS)}, or texts and "
+            "a --table of names"
+        )
     sets = [(_SETS[name], read_prompts(options, path)) for path, name in paths.items()]
     return people_prompts(sets, provenance=provenance_of(options.source, paths))
 
 
-CATEGORY = Category(NAME, FEATURES, _build)
+CATEGORY = Category(NAME, FEATURES, _build, takes_table=True)

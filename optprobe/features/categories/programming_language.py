@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optprobe.features.catalogue import Category
 from optprobe.features.categories.mixture import Mixture
+from optprobe.features.sources.documents import REPOSITORY
 
 PROGRAMMING_LANGUAGE = Mixture(
     name="programming_language",
@@ -21,6 +22,7 @@ PROGRAMMING_LANGUAGE = Mixture(
     noun="{} source",
     source="source files labelled with their language, or a folder or file of each",
     skip=1,
+    document_columns=REPOSITORY,
 )
 
 CATEGORY = Category(PROGRAMMING_LANGUAGE.name, PROGRAMMING_LANGUAGE.features, PROGRAMMING_LANGUAGE.build)

@@ -26,7 +26,7 @@ from optprobe.errors import InputError
 from optprobe.features.catalogue import BuildOptions, Category, Feature
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.labelling import CONTEXT, MIRROR, Document, Passage, join, signs
-from optprobe.features.sources.documents import read_documents
+from optprobe.features.sources.documents import REPOSITORY, read_documents
 
 NAME = "python_tokens"
 SOURCE = "Python source files"
@@ -378,7 +378,7 @@ def _line_ends(tokens: list[tokenize.TokenInfo]) -> set[int]:
 
 
 def _build(options: BuildOptions) -> FeatureDataset:
-    found = read_documents(options, ".py")
+    found = read_documents(options, ".py", document_columns=REPOSITORY)
     return python_tokens(
         found.documents,
         characters=options.characters or CONTEXT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,9 @@ from optprobe.errors import InputError
 from optprobe.features.catalogue import BuildOptions
 from optprobe.features.labelling import Document
 from optprobe.features.sources.texts import read_texts
+
+REPOSITORY = ("repo", "repo_name")
+"""Columns that name the document of a source file: those of one repository share names, habits and headers."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,11 @@ class Documents:
 
 
 def read_documents(
-    options: BuildOptions, suffix: str = "", text_column: str = "text", label_column: str | None = None
+    options: BuildOptions,
+    suffix: str = "",
+    text_column: str = "text",
+    label_column: str | None = None,
+    document_columns: Sequence[str] = ("repo", "path"),
 ) -> Documents:
     """
     Read the texts of a source as documents.
@@ -39,6 +46,8 @@ def read_documents(
         The columns where the options name none; "meta.kind" is the value of kind in the objects of the column meta.
         Without a column, the label of a text is the name of its folder within the source, or else of its file without
         the suffix.
+    document_columns : sequence of str
+        Where the options name no column of the documents, those of these that there are name them together.
 
     Returns
     -------
@@ -55,6 +64,7 @@ def read_documents(
         options.source,
         text_column=options.text_column or text_column,
         group_column=options.group_column,
+        document_columns=document_columns,
         columns=[column] if column else [],
         pattern=_pattern(Path(options.source), suffix),
         revision=options.revision,

@@ -54,6 +54,8 @@ class Texts:
         Of the file; of the lines "sha256  name" of several files; empty for the hub, whose revision says it.
     licence : str
         Licence of the texts.
+    grouped_by : tuple of str
+        Columns whose values name the documents; none where every text is one.
     """
 
     texts: tuple[str, ...]
@@ -62,11 +64,14 @@ class Texts:
     source: str
     sha256: str
     licence: str = ""
+    grouped_by: tuple[str, ...] = ()
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Source, and sha256 where there is one, as `FeatureDataset` takes them."""
-        return {"source": self.source, **({"sha256": self.sha256} if self.sha256 else {})}
+        """Source, sha256 where there is one, and what the documents are, as `FeatureDataset` takes them."""
+        sha256 = {"sha256": self.sha256} if self.sha256 else {}
+        documents = {"documents": f"texts of one {' and '.join(self.grouped_by)}"} if self.grouped_by else {}
+        return {"source": self.source, **sha256, **documents}
 
     def __repr__(self) -> str:
         """Say in one line what the texts are."""
@@ -81,6 +86,7 @@ def read_texts(
     *,
     text_column: str = "text",
     group_column: str | None = None,
+    document_columns: Sequence[str] = (),
     columns: Sequence[str] = (),
     pattern: str = "*",
     revision: str | None = None,
@@ -97,7 +103,10 @@ def read_texts(
     text_column : str, default="text"
         Column of the texts, in files of rows.
     group_column : str, optional
-        Column that names the document of each text. By default every text is a document of its own.
+        Column that names the document of each text.
+    document_columns : sequence of str
+        Where no `group_column` is given, those of these columns that a row has name its document together; a row with
+        none of them is a document of its own.
     columns : sequence of str
         Further columns to be kept; what is not a string is kept as JSON.
     pattern : str, default="*"
@@ -120,7 +129,7 @@ def read_texts(
         If there is nothing to read, a column is missing, a line is broken, or text is not UTF-8: the sentence names the
         file and the line, row or byte.
     """
-    wanted = _Wanted(text_column, group_column, tuple(columns))
+    wanted = _Wanted(text_column, group_column, tuple(document_columns), tuple(columns))
     sha256 = ""
     if revision is not None:
         files: Iterable[tuple[str, Iterable[Row]]] = _hub_files(str(source), revision, pattern, wanted)
@@ -134,9 +143,11 @@ def read_texts(
     groups: dict[object, int] = {}
     group: list[int] = []
     kept: dict[str, list[str]] = {column: [] for column in ("file", *columns)}
+    grouped_by: dict[str, None] = {}
     for file, (where, row) in islice(((file, row) for file, rows in files for row in rows), max_texts):
-        key = len(texts) if group_column is None else _string(wanted.of(group_column, row, where))
-        group.append(groups.setdefault(key, len(groups)))
+        document = wanted.document(row, where)
+        grouped_by |= dict.fromkeys(document)
+        group.append(groups.setdefault(tuple(document.items()) or len(texts), len(groups)))
         texts.append(wanted.text(row, where))
         kept["file"].append(file)
         for column in columns:
@@ -144,7 +155,15 @@ def read_texts(
     if not texts:
         raise InputError(f"{name} holds no text; give a source with at least one row")
     frozen = {column: tuple(values) for column, values in kept.items()}
-    return Texts(tuple(texts), np.array(group, dtype=np.int32), MappingProxyType(frozen), name, sha256, licence)
+    return Texts(
+        tuple(texts),
+        np.array(group, dtype=np.int32),
+        MappingProxyType(frozen),
+        name,
+        sha256,
+        licence,
+        tuple(grouped_by),
+    )
 
 
 @dataclass(frozen=True)
@@ -153,6 +172,7 @@ class _Wanted:
 
     text_column: str
     group_column: str | None
+    document_columns: tuple[str, ...]
     columns: tuple[str, ...]
 
     @property
@@ -165,6 +185,12 @@ class _Wanted:
         for column in self.names:
             if column not in present:
                 raise InputError(f"{where} has no column {column!r}; it has {', '.join(map(repr, present)) or 'none'}")
+
+    def document(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
+        """Return the columns that name the document of a row, with their values; none where nothing does."""
+        if self.group_column is not None:
+            return {self.group_column: _string(self.of(self.group_column, row, where))}
+        return {column: _string(row[column]) for column in self.document_columns if row.get(column)}
 
     def of(self, column: str, row: Mapping[str, Any], where: str) -> Any:
         """Return a value that is not missing, or an empty string."""
@@ -311,7 +337,9 @@ def _parquet_rows(file: IO[bytes], name: str, wanted: _Wanted) -> Iterator[Row]:
     try:
         table = parquet.ParquetFile(file)
         wanted.check(table.schema_arrow.names, name)
-        for batch in table.iter_batches(batch_size=1_000, columns=wanted.names):
+        there = [column for column in wanted.document_columns if column in table.schema_arrow.names]
+        columns = list(dict.fromkeys([*wanted.names, *there]))
+        for batch in table.iter_batches(batch_size=1_000, columns=columns):
             for row in batch.to_pylist():
                 yield f"{name}, row {number}", row
                 number += 1

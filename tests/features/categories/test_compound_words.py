@@ -67,6 +67,7 @@ def test_prompts_are_read_at_their_last_word() -> None:
     assert words(data, "high-school", 1) == ["School"]
     assert sorted(words(data, "high-school", -1)) == ["school", "walls"]
     assert data.provenance["repeated labels"] == "1"
+    assert data.provenance["prompts that are neither, left out"] == "high-school 2"
 
 
 def test_contradictory_prompts_are_left_out() -> None:

@@ -296,7 +296,7 @@ def test_the_checker_alone(example: tuple[Known, MomentProblem, Certificate], tm
     from optprobe.certificates import checker
 
     _, stated, certificate = example
-    moments_store._write(tmp_path / "layer_0.x.safetensors", stated.moments)
+    moments_store.write_moments(tmp_path / "layer_0.x.safetensors", stated.moments)
     certificate.save(tmp_path / "a.cert")
     folder = Path(checker.__file__).parent
     (tmp_path / "checker").symlink_to(folder)

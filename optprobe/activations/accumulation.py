@@ -32,7 +32,7 @@ from optprobe.activations.moments_store import (
     write_moments,
 )
 from optprobe.activations.plan import Chunk
-from optprobe.activations.store import Activations, first_difference
+from optprobe.activations.store import Activations, first_difference, manifest_text
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
 from optprobe.files import file_digest, new_folder, write_file
@@ -137,8 +137,7 @@ def _write(
             path = folder / moment_file(layer, feature)
             write_moments(path, moments)
             files[path.name] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-        text = json.dumps({**manifest, "files": files}, indent=1, ensure_ascii=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(manifest_text({**manifest, "files": files}), encoding="utf-8")
     return MomentStore.open(out)
 
 

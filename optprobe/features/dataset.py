@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from optprobe.errors import InputError, StoreDamaged
-from optprobe.files import new_folder
+from optprobe.files import file_digest, new_folder
 
 Aggregation = Literal["none", "mean", "max"]
 
@@ -311,7 +311,7 @@ class FeatureDataset:
         with new_folder(folder) as making:
             parquet.write_table(pa.table({"text": pa.array(self.texts, pa.large_string())}), making / TEXTS)
             parquet.write_table(pa.table(columns), making / ROWS)
-            files = {name: _sha256(making / name) for name in (TEXTS, ROWS)}
+            files = {name: file_digest(making / name) for name in (TEXTS, ROWS)}
             card = json.dumps({**self.card(), "files": files}, indent=1, ensure_ascii=False)
             (making / CARD).write_text(card + "\n", encoding="utf-8")
 
@@ -419,11 +419,6 @@ def _reals(values: object, what: str) -> NDArray[np.float64]:
     return array
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_card(folder: Path) -> dict[str, Any]:
     """Return the card of a folder, of this format and with its files named."""
     path = folder / CARD
@@ -448,7 +443,7 @@ def _read_table(path: Path, card: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
     if not path.is_file():
         raise StoreDamaged(f"{path} is missing; build the dataset again")
-    if _sha256(path) != card["files"].get(path.name):
+    if file_digest(path) != card["files"].get(path.name):
         raise StoreDamaged(f"{path} was altered: its sha256 is not that of {CARD}; build the dataset again")
     try:
         table = parquet.read_table(path)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.errors import InputError
+from optprobe.files import file_digest
 
 _SUFFIXES = (".jsonl", ".csv", ".parquet", ".txt")
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -237,8 +238,7 @@ def _sha256(root: Path, paths: list[Path]) -> str:
     digests = []
     for path in paths:
         try:
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+            digests.append(file_digest(path))
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if len(paths) == 1 and paths[0] == root:

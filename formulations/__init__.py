@@ -21,8 +21,8 @@ from formulations.problem import (
     SparseProbeProblem,
     sparse_probe_problem,
     value_digest,
-    weighted_standardisation,
 )
+from formulations.standardisation import Standardisation, standardisation
 
 __all__ = [
     "LOSSES",
@@ -35,6 +35,7 @@ __all__ = [
     "OptprobeError",
     "ProbeProblem",
     "SparseProbeProblem",
+    "Standardisation",
     "UnsupportedProblem",
     "constant_point",
     "dual_point",
@@ -50,8 +51,8 @@ __all__ = [
     "penalised_fit",
     "rounding_margin",
     "sparse_probe_problem",
+    "standardisation",
     "support_bound",
     "value_digest",
-    "weighted_standardisation",
     "with_rows",
 ]

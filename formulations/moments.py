@@ -26,7 +26,6 @@ from formulations.errors import InputError, UnsupportedProblem
 from formulations.fit import Fits, fit_supports
 from formulations.losses import Loss, Squared
 from formulations.problem import (
-    CONSTANT,
     ProbeProblem,
     SparseProbeProblem,
     checked_among,
@@ -42,6 +41,8 @@ U = 2.0**-53
 INDEFINITE = 1 / 200
 """The moments must be positive semidefinite up to this share of the ridge (or of 1), in units of variance."""
 LARGEST_ERROR = 1e-3
+CONSTANT = 1e-9
+"""A column whose standard deviation is at most this share of its mean is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +149,8 @@ class Moments:
 class MomentProblem(ProbeProblem):
     """Find k neurons that predict the target best in squared loss, from its moments.
 
-    Made by `moment_problem`, which validates. A column is constant, and in no support, where its standard deviation is
-    at most `CONSTANT` times its root mean square: the largest absolute value of `SparseProbeProblem`'s rule is not
-    known from moments, and is not smaller.
+    Made by `moment_problem`, which validates. A column is in no support where its standard deviation is at most
+    `CONSTANT` times its mean: moments cannot tell it from a constant one.
 
     Attributes
     ----------
@@ -171,15 +171,10 @@ class MomentProblem(ProbeProblem):
     among: tuple[int, ...] | None = None
     class_weight: str = "none"
     loss: Loss = field(default_factory=Squared, init=False)
-    weighted: bool = field(default=False, init=False)
 
     @property
     def n_rows(self) -> int:
         return self.moments.n_rows
-
-    @property
-    def shift(self) -> Floats:
-        return self.moments.mean
 
     @cached_property
     def inv_scale(self) -> Floats:
@@ -286,9 +281,10 @@ def moment_problem(
 
 
 def inverse_scale(mean: Floats, variance: Floats) -> Floats:
-    """``1 / sqrt(variance)``, or 0 where a column is constant: deviation at most `CONSTANT` of the root mean square."""
-    constant = variance <= CONSTANT**2 * (mean**2 + variance)
-    return np.where(constant, 0.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
+    """``1 / sqrt(variance)``, or 0 where the deviation is at most `CONSTANT` times the mean, or 0."""
+    deviation = np.sqrt(variance)
+    varies = (deviation > 0) & (deviation > CONSTANT * np.abs(mean))
+    return np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
 
 
 def with_rows(problem: ProbeProblem) -> SparseProbeProblem:

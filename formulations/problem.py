@@ -3,8 +3,8 @@
     F(S) = min over b in R^S, b0 in R of  sum_i w_i loss(y_i, Z_iS b + b0) + (ridge / 2) |b|^2
     F*_k = min F(S) over |S| <= k
 
-with ``Z_ij = (X_ij - shift_j) * inv_scale_j``, evaluated elementwise in float64 from the stored ``shift`` and
-``inv_scale``, so that whoever rebuilds Z from them holds the same bits.
+with ``Z_ij = ((X_ij - shift_j) - rest_j) * inv_scale_j``. Z and w follow from the data by elementwise float64
+operations alone (`formulations.standardisation`), so that whoever rebuilds them holds the same bits.
 """
 
 from __future__ import annotations
@@ -22,17 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from formulations.errors import InputError
 from formulations.losses import Loss, loss_named
 from formulations.products import gram
+from formulations.standardisation import Standardisation, normalised_weights, standardisation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CLASS_WEIGHTS = ("none", "balanced")
-CONSTANT = 1e-9
-"""A column is constant where its standard deviation is below this share of its largest absolute value.
-
-Below it, rounding of the mean would be visible in the standardised column (by ``u / CONSTANT`` = 1e-7)."""
-LARGEST = 1e100
-"""Activations beyond this absolute value are refused: their squares would leave float64."""
+LEAST, LARGEST = 1e-100, 1e100
+"""Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
 
 class ProbeProblem(ABC):
@@ -42,18 +39,12 @@ class ProbeProblem(ABC):
     loss: Loss
     ridge: float
     class_weight: str
-    weighted: bool
     among: tuple[int, ...] | None
 
     @property
     @abstractmethod
     def n_rows(self) -> int:
         """The number of rows."""
-
-    @property
-    @abstractmethod
-    def shift(self) -> Floats:
-        """The weighted mean of every column, shape (n_neurons,)."""
 
     @property
     @abstractmethod
@@ -98,7 +89,7 @@ class ProbeProblem(ABC):
 
     @property
     def n_neurons(self) -> int:
-        return len(self.shift)
+        return len(self.inv_scale)
 
     @cached_property
     def candidates(self) -> Ints:
@@ -134,8 +125,8 @@ class SparseProbeProblem(ProbeProblem):
         Coefficient of ``|b|^2 / 2`` on the standardised neurons, on the scale of the mean loss.
     class_weight : str
         ``"none"`` or ``"balanced"`` (both classes weigh one half).
-    weighted : bool
-        Whether the rows came with weights of their own.
+    sample_weight : ndarray, shape (n_rows,), or None
+        The weights of their own that the rows came with.
     among : tuple of int, or None
         The columns a support may use; None means all of them.
     """
@@ -147,7 +138,7 @@ class SparseProbeProblem(ProbeProblem):
     loss: Loss
     ridge: float
     class_weight: str = "none"
-    weighted: bool = False
+    sample_weight: Floats | None = None
     among: tuple[int, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,25 +154,24 @@ class SparseProbeProblem(ProbeProblem):
         return int(self.X.shape[1])
 
     @cached_property
-    def _standardisation(self) -> tuple[Floats, Floats]:
-        return weighted_standardisation(self.X, self.w)
-
-    @property
-    def shift(self) -> Floats:
-        """The weighted mean of every column, shape (n_neurons,)."""
-        return self._standardisation[0]
+    def standardisation(self) -> Standardisation:
+        """Mean and scale of every column."""
+        return standardisation(self.X, self.w)
 
     @property
     def inv_scale(self) -> Floats:
         """The reciprocal of every column's weighted standard deviation, 0 where it is constant, shape (n_neurons,)."""
-        return self._standardisation[1]
+        return self.standardisation.inv_scale
 
     @cached_property
     def Z(self) -> Floats:
-        """The standardised activations, shape (n_rows, n_neurons), one neuron contiguous after the other."""
+        """The standardised activations, shape (n_rows, n_neurons), one neuron contiguous after the other.
+
+        0 in rows of weight 0: they take no part.
+        """
         Z = np.empty(self.X.shape, dtype=np.float64, order="F")
-        np.subtract(self.X, self.shift, out=Z)
-        Z *= self.inv_scale
+        self.standardisation.apply(self.X, out=Z)
+        Z[self.w == 0] = 0.0
         return Z
 
     @cached_property
@@ -208,8 +198,9 @@ class SparseProbeProblem(ProbeProblem):
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The `value_digest` of X, y and w."""
-        return {"X": value_digest(self.X), "y": value_digest(self.y), "w": value_digest(self.w)}
+        """The `value_digest` of X and y, and of the weights that the rows came with."""
+        digests = {"X": value_digest(self.X), "y": value_digest(self.y)}
+        return digests if self.sample_weight is None else {**digests, "weights": value_digest(self.sample_weight)}
 
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
         """The same data with another k, ridge or loss; what was computed from the data is kept."""
@@ -220,7 +211,7 @@ class SparseProbeProblem(ProbeProblem):
             ridge=checked_ridge(self.ridge if ridge is None else ridge, chosen),
             loss=chosen,
         )
-        for name in ("_standardisation", "Z", "candidates", "cross", "variance", "digests"):
+        for name in ("standardisation", "Z", "candidates", "cross", "variance", "digests"):
             if name in self.__dict__:
                 new.__dict__[name] = self.__dict__[name]
         return new
@@ -276,39 +267,20 @@ def sparse_probe_problem(
     matrix = _checked_matrix(X)
     labels = _checked_labels(y, len(matrix))
     chosen = loss_named(loss)
+    if class_weight not in CLASS_WEIGHTS:
+        raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
+    given = None if sample_weight is None else _checked_weights(labels, sample_weight)
     return SparseProbeProblem(
         X=matrix,
         y=labels,
-        w=_checked_weights(labels, class_weight, sample_weight),
+        w=normalised_weights(labels, np.ones(len(labels)) if given is None else given, class_weight == "balanced"),
         k=checked_k(k, matrix.shape[1]),
         loss=chosen,
         ridge=checked_ridge(ridge, chosen),
         class_weight=class_weight,
-        weighted=sample_weight is not None,
+        sample_weight=given,
         among=checked_among(among, matrix.shape[1]),
     )
-
-
-def weighted_standardisation(X: NDArray[Any], w: Floats) -> tuple[Floats, Floats]:
-    """Weighted mean and reciprocal weighted standard deviation of every column, each of shape (n_neurons,).
-
-    The reciprocal is 0 for constant columns: those whose deviation is below `CONSTANT` times their largest value.
-    """
-    shift = np.empty(X.shape[1])
-    deviation = np.empty(X.shape[1])
-    largest = np.empty(X.shape[1])
-    used = w > 0
-    total = w.sum()
-    for start in range(0, X.shape[1], 256):
-        block = slice(start, start + 256)
-        columns = X[:, block].astype(np.float64)
-        shift[block] = w @ columns / total
-        largest[block] = np.abs(columns[used]).max(axis=0)
-        columns -= shift[block]
-        columns *= columns
-        deviation[block] = np.sqrt(w @ columns / total)
-    constant = deviation <= CONSTANT * largest
-    return shift, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
 
 
 def value_digest(array: NDArray[Any]) -> str:
@@ -335,9 +307,10 @@ def _checked_matrix(X: ArrayLike) -> NDArray[Any]:
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise InputError(f"X is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
-    if matrix.dtype == np.float64 and np.abs(matrix).max() > LARGEST:
-        row, column = np.argwhere(np.abs(matrix) > LARGEST)[0]
-        raise InputError(f"X is {matrix[row, column]:g} at row {row}, column {column}: rescale it below {LARGEST:g}")
+    if matrix.dtype == np.float64 and not in_range(matrix).all():
+        row, column = np.argwhere(~in_range(matrix))[0]
+        value = matrix[row, column]
+        raise InputError(f"X is {value:g} at row {row}, column {column}: rescale it into {LEAST:g} to {LARGEST:g}")
     return matrix
 
 
@@ -356,28 +329,27 @@ def _checked_labels(y: ArrayLike, n_rows: int) -> Floats:
     return np.where(labels == values[1], 1.0, -1.0)
 
 
-def _checked_weights(y: Floats, class_weight: str, sample_weight: ArrayLike | None) -> Floats:
-    if class_weight not in CLASS_WEIGHTS:
-        raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
-    n_rows = len(y)
-    positive = y > 0
-    if sample_weight is None:
-        if class_weight == "none":
-            return np.full(n_rows, 1.0 / n_rows)
-        return np.asarray(np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum()))
+def _checked_weights(y: Floats, sample_weight: ArrayLike) -> Floats:
     given = np.asarray(sample_weight)
-    if given.shape != (n_rows,) or given.dtype.kind not in "fiub":
-        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {n_rows} rows")
-    w: Floats = given.astype(np.float64)
-    if not np.isfinite(w).all() or (w < 0).any():
-        row = int(np.flatnonzero(~np.isfinite(w) | (w < 0))[0])
-        raise InputError(f"the weight of row {row} is {w[row]:g}: weights are finite and not negative")
-    for name, rows in (("positive", positive), ("negative", ~positive)):
-        if not w[rows].sum() > 0:
+    if given.shape != y.shape or given.dtype.kind not in "fiub":
+        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {len(y)} rows")
+    weights = given.astype(np.float64)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        row = int(np.flatnonzero(~np.isfinite(weights) | (weights < 0))[0])
+        raise InputError(f"the weight of row {row} is {weights[row]:g}: weights are finite and not negative")
+    if (beyond := ~in_range(weights)).any():
+        row = int(np.flatnonzero(beyond)[0])
+        raise InputError(f"the weight of row {row} is {weights[row]:g}: rescale it into {LEAST:g} to {LARGEST:g}")
+    for name, rows in (("positive", y > 0), ("negative", y < 0)):
+        if not (weights[rows] > 0).any():
             raise InputError(f"every row of the {name} class has weight zero: give both classes a positive weight")
-    if class_weight == "balanced":
-        return np.asarray(np.where(positive, 0.5 * w / w[positive].sum(), 0.5 * w / w[~positive].sum()))
-    return np.asarray(w / w.sum())
+    return weights
+
+
+def in_range(values: Floats) -> NDArray[np.bool_]:
+    """Which numbers are 0, or of an absolute value between `LEAST` and `LARGEST`."""
+    size = np.abs(values)
+    return np.asarray((size == 0) | ((size >= LEAST) & (size <= LARGEST)))
 
 
 def checked_k(k: int, n_neurons: int) -> int:
@@ -394,6 +366,8 @@ def checked_ridge(ridge: float, loss: Loss) -> float:
     if not np.isfinite(ridge) or ridge < 0 or (ridge == 0 and loss.least_ridge_excluded):
         least = "positive" if loss.least_ridge_excluded else "not negative"
         raise InputError(f"the ridge is {ridge:g}: with the {loss.name} loss it must be finite and {least}")
+    if not in_range(np.array(ridge, dtype=np.float64)):
+        raise InputError(f"the ridge is {ridge:g}: give one between {LEAST:g} and {LARGEST:g}")
     return float(ridge)
 
 

@@ -127,7 +127,7 @@ def predict(
 ) -> Floats:
     """The decision value ``f = Z_S b + b0`` of new rows, standardised as the problem's, shape (len(X),)."""
     columns = list(support)
-    Z = (X[:, columns].astype(np.float64) - problem.shift[columns]) * problem.inv_scale[columns]
+    Z = problem.standardisation.apply(X[:, columns], columns)
     return np.asarray(Z @ coef + intercept)
 
 

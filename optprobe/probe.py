@@ -144,8 +144,9 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         self.classes_ = classes
         self.support_ = support
         self.coef_ = np.zeros((1, problem.n_neurons))
-        self.coef_[0, support] = solution.coef * problem.inv_scale[support]
-        self.intercept_ = solution.intercept - self.coef_ @ problem.shift
+        scale = problem.standardisation
+        self.coef_[0, support] = solution.coef * scale.inv_scale[support]
+        self.intercept_ = solution.intercept - self.coef_ @ (scale.shift + scale.rest)
         self.lower_bound_, self.upper_bound_, self.gap_ = solution.lower_bound, solution.upper_bound, solution.gap
         self.status_ = solution.status_sentence
         self.solution_ = solution

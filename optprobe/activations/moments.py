@@ -42,8 +42,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from formulations import InputError, Moments
-from formulations.moments import inverse_scale
-from formulations.problem import CONSTANT
+from formulations.moments import CONSTANT, inverse_scale
 
 if TYPE_CHECKING:
     import torch

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
-from optprobe.errors import InputError
+from optprobe.cli.shared import add_data_arguments
+from optprobe.cli.verify import add_limit_arguments, checked
 
-HELP = "print BibTeX and one sentence with scope and bounds for a certificate"
-
-ENTRY = """@misc{{optprobe-{identity},
-  title        = {{Certificate of a {k}-sparse probe: neurons {support}}},
-  author       = {{{{optprobe {version}}}}},
-  howpublished = {{optprobe certificate, sha256:{digest}}},
-  note         = {{{sentence}}},
-}}"""
+HELP = "print BibTeX and one sentence for a certificate; with --data it is verified first"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
+    add_data_arguments(parser, positional=False, required=False)
+    add_limit_arguments(parser)
+    parser.set_defaults(fast=True, exhaustive=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.certificates import Certificate
+    from optprobe.certificates.citation import bibtex, sentence
+    from optprobe.files import file_digest
 
+    verdict = None
+    if arguments.data is not None:
+        verdict = checked(arguments)
+        if not verdict.accepted:
+            print(verdict)
+            return verdict.exit_code
     certificate = Certificate.load(arguments.certificate)
-    digest = hashlib.sha256(arguments.certificate.read_bytes()).hexdigest()
-    claim = certificate.claim
-    try:
-        entry = ENTRY.format(
-            identity=digest[:12],
-            k=claim["problem"]["k"],
-            support=", ".join(map(str, claim["result"]["support"])),
-            version=claim["versions"]["optprobe"],
-            digest=digest,
-            sentence=certificate.sentence.replace("%", r"\%").replace("_", r"\_"),
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{arguments.certificate}: its claim cannot be read ({error})") from error
-    print(f"{entry}\n\n{certificate.sentence}")
+    print(f"{bibtex(certificate, file_digest(arguments.certificate), verdict)}\n\n{sentence(certificate, verdict)}")
     return 0

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 PAPER_TOP = 50
 
 
-def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = True) -> None:
+def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = True, required: bool = True) -> None:
     """``DATA [--feature F] [--layer L]``."""
     about = "an .npz with X_train, y_train, or a folder from extract or moments"
     if positional:
         parser.add_argument("data", metavar="DATA", type=Path, help=about)
     else:
-        parser.add_argument("--data", metavar="DATA", type=Path, required=True, help=about)
+        parser.add_argument("--data", metavar="DATA", type=Path, required=required, help=about)
     parser.add_argument("--feature", help="the feature, where DATA is a folder")
     parser.add_argument("--layer", type=int, help="the layer, where DATA is a folder")
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optprobe.cli.shared import add_data_arguments, print_json, read_data, read_moments
 from optprobe.errors import CertificateRejected
 
-HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input"
+if TYPE_CHECKING:
+    from optprobe.certificates import Verdict
+
+HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,27 +27,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="evaluate every set instead of checking the proof; k = 3 of 1,536 neurons takes seconds (squared loss)",
     )
+    add_limit_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
+def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
+    """``[--time-limit S] [--memory-limit G]``."""
+    parser.add_argument("--time-limit", type=float, default=3600.0, metavar="S", help="seconds (default 3600)")
+    parser.add_argument("--memory-limit", type=float, default=16.0, metavar="G", help="GiB (default 16)")
+
+
 def run(arguments: argparse.Namespace) -> int:
+    verdict = checked(arguments)
+    if arguments.json:
+        print_json({**verdict.as_json(), "certificate": str(arguments.certificate)})
+    else:
+        print(verdict)
+    return verdict.exit_code
+
+
+def checked(arguments: argparse.Namespace) -> Verdict:
+    """The verdict on the certificate that the arguments name; of a store, its manifest is compared with the scope."""
     from optprobe.certificates import Certificate, Verdict, verify
 
     try:
-        scope = Certificate.load(arguments.certificate).claim.get("scope", {})
+        scope = Certificate.load(arguments.certificate).claim.author.scope
+        split = _split(scope)
         if arguments.data.is_dir():
-            arguments.feature = arguments.feature or scope.get("feature")
-            arguments.layer = scope.get("layer") if arguments.layer is None else arguments.layer
-        modes = {"fast": arguments.fast, "exhaustive": arguments.exhaustive}
-        if (found := read_moments(arguments)) is not None:
-            verdict = verify(arguments.certificate, moments=found[0], **modes)
-        else:
-            data = read_data(arguments, scope.get("split"))
-            verdict = verify(arguments.certificate, data.X_train, data.y_train, data.w_train, **modes)
+            arguments.feature = arguments.feature or _said(scope, "feature", str)
+            arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
     except CertificateRejected as rejected:
-        verdict = Verdict(False, str(rejected))
-    if arguments.json:
-        print_json({"accepted": verdict.accepted, "reason": verdict.reason, "certificate": str(arguments.certificate)})
-    else:
-        print(verdict)
-    return 0 if verdict.accepted else 1
+        return Verdict("rejected", str(rejected))
+    limits = {"time_limit": arguments.time_limit, "memory_limit": arguments.memory_limit}
+    modes: dict[str, Any] = {"fast": arguments.fast, "exhaustive": arguments.exhaustive, **limits}
+    if (found := read_moments(arguments)) is not None:
+        return verify(arguments.certificate, moments=found[0], source=found[1], **modes)
+    data = read_data(arguments, split)
+    source = data.scope if arguments.data.is_dir() else None
+    return verify(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source, **modes)
+
+
+def _said(scope: Mapping[str, Any], name: str, kind: type) -> Any:
+    """What the scope says, where it is of the right type."""
+    value = scope.get(name)
+    return value if type(value) is kind else None
+
+
+def _split(scope: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    split = scope.get("split")
+    if split is None:
+        return None
+    if not isinstance(split, dict) or type(split.get("seed", 0)) is not int:
+        raise CertificateRejected(f"the split of the scope is {split!r}, which is none of a store")
+    if type(share := split.get("test_share", 0.3)) is not float or not 0 < share < 1:
+        raise CertificateRejected(
+            f"the split of the scope has the test share {share!r}, and it must be between 0 and 1"
+        )
+    return split

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from formulations import MomentProblem, ProbeProblem, with_rows
+from formulations import MomentProblem, ProbeProblem
 from optprobe.certificates import Certificate
-from optprobe.engines.solution import Solution, TreeProof
+from optprobe.certificates.checker import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
+from optprobe.certificates.format import described
+from optprobe.engines.solution import Proof, Solution, TreeProof
 
 STATED_VERSIONS = ("optprobe", "numpy", "highspy", "numba")
 
@@ -26,51 +27,42 @@ def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certifica
     scope : mapping
         What the data are: file, or model, revision, layer, hook point, feature, dataset digest, split. JSON values.
     """
-    problem = solution.problem
-    claim = {
-        "data": {**_data(problem), "n_rows": problem.n_rows, "n_neurons": problem.n_neurons},
-        "problem": {
-            "k": problem.k,
-            "loss": problem.loss.name,
-            "ridge": problem.ridge,
-            "class_weight": problem.class_weight,
-            "weighted": problem.weighted,
-            "among": None if problem.among is None else list(problem.among),
-        },
-        "result": {
-            "support": list(solution.support),
-            "intercept": solution.intercept,
-            "upper_bound": solution.upper_bound,
-            "lower_bound": solution.lower_bound,
-            "tolerance": solution.tolerance,
-            "optimal": solution.optimal,
-            "status": solution.status_sentence,
-            "engine": solution.engine,
-            "regime": solution.regime,
-        },
-        "proof": "tree" if isinstance(solution.proof, TreeProof) else "sweep",
-        "scope": dict(scope),
-        "versions": _versions(),
-    }
-    arrays: dict[str, NDArray[Any]] = {
-        "shift": problem.shift,
-        "inv_scale": problem.inv_scale,
-        "coef": solution.coef,
-    }
-    if problem.weighted:
-        arrays["w"] = with_rows(problem).w
-    if isinstance(solution.proof, TreeProof):
-        arrays |= _tree_arrays(solution.proof)
-    if (reference := solution.proof.reference) is not None:
-        arrays |= {"reference": reference.fit, "reference.box": np.array([reference.box])}
+    problem, proof = solution.problem, solution.proof
+    among = None if problem.among is None else tuple(problem.among)
+    claim = Claim(
+        _data(problem),
+        Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among),
+        Result(
+            tuple(solution.support),
+            solution.intercept,
+            solution.upper_bound,
+            solution.lower_bound,
+            solution.tolerance,
+        ),
+        _proof(proof),
+        Author(solution.engine, solution.regime, described(scope), _versions()),
+    )
+    arrays: dict[str, NDArray[Any]] = {"coef": solution.coef}
+    if isinstance(proof, TreeProof):
+        arrays |= _tree_arrays(proof)
+    if proof.reference is not None:
+        arrays["reference"] = proof.reference.fit
     return Certificate(claim, arrays)
 
 
-def _data(problem: ProbeProblem) -> dict[str, object]:
-    """What the data are: digests and, of moments, how they were made and how far they may be from those of the rows."""
+def _data(problem: ProbeProblem) -> Rows | OfMoments:
+    """What the data are, by digest."""
+    digests, sizes = problem.digests, (problem.n_rows, problem.n_neurons)
     if isinstance(problem, MomentProblem):
-        return {**problem.digests, "made": dict(problem.moments.made), "error": problem.moments.error}
-    return {**problem.digests}
+        return OfMoments(digests["moments"], *sizes)
+    return Rows(digests["X"], digests["y"], digests.get("weights"), *sizes)
+
+
+def _proof(proof: Proof) -> Sweep | Tree:
+    box = None if proof.reference is None else proof.reference.box
+    if not isinstance(proof, TreeProof):
+        return Sweep(box)
+    return Tree(box, len(proof.kind), len(proof.point_intercept), len(proof.point_coef), len(proof.duals))
 
 
 def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:

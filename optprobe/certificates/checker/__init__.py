@@ -1,11 +1,16 @@
 """The independent checker of optprobe certificates: one folder, numpy and the standard library, nothing of the solver.
 
-    python -m checker CERTIFICATE DATA        exit 0 accepted, 1 rejected (with the reason), 2 unusable input
+    python -m checker CERTIFICATE DATA        exit 0 accepted, 1 rejected (with the reason), 2 unusable, 3 undecided
 
 A certificate claims, for the data with its digests, a loss, a ridge and k: the support S has F(S) <= upper, and every
-set T of at most k columns has F(T) >= lower, where, with Z_ij = (X_ij - shift_j) * inv_scale_j in float64,
+set T of at most k columns has F(T) >= lower, where Z and w are functions of the data alone (`data`) and
 
     F(S) = min over b, b0 of  sum_i w_i loss(y_i, Z_iS b + b0) + (ridge / 2) |b|^2.
+
+To read it in one sitting: `text`, `claim`, `file` (what is stated), `data`, `problem` (about what), `bounds`, `tree`
+(one dual vector, many), `pair_sweep`, `minorant`, `dual_sweep`, `hinge_sweep` (many sets at once), `check` (all of it
+in order). A file is parsed into typed objects or rejected. Whatever accepts is a comparison that is true (`require`);
+overflow, division by zero and invalid operations are rejections (`limits.strict`).
 
 The checker trusts the data and IEEE float64 (u = 2^-53, any order of summation: gamma_n = n u / (1 - n u)), and numpy's
 log to a few units in the last place. Everything else is recomputed.
@@ -30,23 +35,40 @@ that rule most of them out together, and finds a dual vector of its own for each
 DATA is an .npz of rows, or a file of moments for a claim about them: `moments`.
 """
 
-from .claim import verify, verify_from_moments
-from .file import DTYPES, FORMAT, content_digest, read
+from .check import verify, verify_from_moments
+from .claim import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
+from .data import value_digest
+from .file import FORMAT, content_digest, layout, read
+from .limits import Limits
 from .moments import FileOfMoments, Moments, read_moments
-from .problem import value_digest
-from .verdict import Rejected, Unusable, Verdict
+from .outcome import Rejected, Undecided, Unusable
+from .text import canonical, shown
+from .verdict import Statement, Verdict
 
 __all__ = [
-    "DTYPES",
     "FORMAT",
+    "Author",
+    "Claim",
     "FileOfMoments",
+    "Limits",
     "Moments",
+    "OfMoments",
     "Rejected",
+    "Result",
+    "Rows",
+    "Stated",
+    "Statement",
+    "Sweep",
+    "Tree",
+    "Undecided",
     "Unusable",
     "Verdict",
+    "canonical",
     "content_digest",
+    "layout",
     "read",
     "read_moments",
+    "shown",
     "value_digest",
     "verify",
     "verify_from_moments",

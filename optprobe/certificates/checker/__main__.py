@@ -1,40 +1,46 @@
-"""``python -m checker CERTIFICATE DATA``, DATA an .npz of rows or a file of moments: exit 0, 1 rejected, 2 unusable."""
+"""``python -m checker CERTIFICATE DATA``, DATA an .npz of rows or a file of moments: exit 0, 1 rejected, 2, 3."""
 
 from __future__ import annotations
 
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 
-from .claim import verify, verify_from_moments
+from .check import verify, verify_from_moments
 from .moments import read_moments
-from .verdict import Unusable, Verdict
+from .outcome import Unusable
+from .text import shown
+from .verdict import Verdict
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m checker CERTIFICATE DATA``: print the verdict; 0 accepted, 1 rejected, 2 unusable input."""
+    """Print the verdict; 0 accepted, 1 rejected, 2 unusable input, 3 undecided within the limits."""
     if len(arguments) != 2:
         print("usage: python -m checker CERTIFICATE DATA.npz|MOMENTS.safetensors", file=sys.stderr)
         return 2
     try:
-        if arguments[1].endswith(".safetensors"):
-            return _ended(verify_from_moments(arguments[0], read_moments(arguments[1])))
-        try:
-            with np.load(arguments[1], allow_pickle=False) as data:
-                X, y = data["X_train"], data["y_train"]
-                weight = data["sample_weight"] if "sample_weight" in data.files else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise Unusable(f"{arguments[1]} is no .npz file with X_train and y_train: {error}") from error
-        return _ended(verify(arguments[0], X, y, weight))
+        verdict = _verdict(*arguments)
     except Unusable as unusable:
-        print(f"unusable: {unusable}", file=sys.stderr)
+        print(shown(f"unusable: {unusable}"), file=sys.stderr)
         return 2
+    sys.stdout.buffer.write(f"{verdict}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+    return verdict.exit_code
 
 
-def _ended(verdict: Verdict) -> int:
-    print(verdict)
-    return 0 if verdict.accepted else 1
+def _verdict(certificate: str, data: str) -> Verdict:
+    if data.endswith(".safetensors"):
+        return verify_from_moments(certificate, read_moments(data))
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("it is one array")
+            X, y = arrays["X_train"], arrays["y_train"]
+            weight = arrays["sample_weight"] if "sample_weight" in arrays.files else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        raise Unusable(f"{data} is no .npz file with X_train and y_train ({error})") from error
+    return verify(certificate, X, y, weight)
 
 
 if __name__ == "__main__":

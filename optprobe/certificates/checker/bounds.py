@@ -20,9 +20,9 @@ def gamma(n: int) -> float:
     return n * U / (1 - n * U)
 
 
-def objective(problem: Problem, support: list[int], coef: Floats, intercept: float) -> tuple[float, float]:
+def objective(problem: Problem, support: tuple[int, ...], coef: Floats, intercept: float) -> tuple[float, float]:
     """The objective at one point, and a bound of its rounding error."""
-    terms = problem.Z[:, support] * coef
+    terms = problem.Z[:, list(support)] * coef
     f = terms.sum(axis=1) + intercept
     error_f = gamma(len(support) + 4) * (np.abs(terms).sum(axis=1) + abs(intercept))
     if problem.loss == "squared":

@@ -1,127 +1,228 @@
-"""The statements of a claim, checked one after the other."""
+"""The claim of a certificate, parsed: frozen objects of which every entry has its type, or a rejection.
+
+docs/certificates.md, sections 2 and 3, says what each entry means.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from .outcome import require
+from .text import canonical, count, described, digest, entries, number, one_of, parsed, rising
 
-from .bounds import objective
-from .dual_sweep import check_dual_sweep
-from .exhaustive import check_exhaustively
-from .file import read
-from .hinge_sweep import check_hinge_sweep
-from .moments import MomentProblem, Moments, moment_problem_of
-from .pair_sweep import check_pair_sweep
-from .problem import Problem, problem_of
-from .tree import check_tree
-from .verdict import Rejected, Verdict
+LEAST, LARGEST = 1e-100, 1e100
+LARGEST_TOLERANCE = 0.01
+LARGEST_BOX = 0.9
+SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
+"""The largest k that a sweep of each loss proves."""
 
-Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
-def verify(
-    path: str,
-    X: Array,
-    y: Array,
-    sample_weight: Array | None = None,
-    fast: bool = False,
-    exhaustive: bool = False,
-) -> Verdict:
-    """Check the certificate at ``path`` against X (n_rows, n_neurons), y and, where it used them, weights (n_rows,).
+@dataclass(frozen=True)
+class Rows:
+    """Digests and shape of X, y and, where the rows have weights of their own, those."""
 
-    ``fast`` replays sweeps of the squared loss by compiled loops; ``exhaustive`` does without the certificate's proof,
-    and evaluates every set.
-    """
-
-    def check(claim: dict[str, Any], arrays: dict[str, Array]) -> str:
-        problem = problem_of(claim, arrays, X, y, sample_weight)
-        return _check(
-            claim,
-            arrays["coef"],
-            problem,
-            partial(objective, problem),
-            lambda lower: _prove(claim, arrays, problem, lower, fast, exhaustive),
-        )
-
-    return _verdict(path, check)
+    X: str
+    y: str
+    weights: str | None
+    n_rows: int
+    n_neurons: int
+    kind = "rows"
 
 
-def verify_from_moments(path: str, moments: Moments, fast: bool = False, exhaustive: bool = False) -> Verdict:
-    """Check the certificate at ``path``, of the squared loss, against the moments that it is about."""
+@dataclass(frozen=True)
+class OfMoments:
+    """Digest and sizes of moments."""
 
-    def check(claim: dict[str, Any], arrays: dict[str, Array]) -> str:
-        problem = moment_problem_of(claim, arrays, moments)
-        proved = _check(
-            claim, arrays["coef"], problem, problem.objective, lambda lower: problem.prove(lower, fast, exhaustive)
-        )
-        return f"from the moments of {moments.n_rows} rows, {proved}"
-
-    return _verdict(path, check)
+    moments: str
+    n_rows: int
+    n_neurons: int
+    kind = "moments"
 
 
-def _verdict(path: str, check: Callable[[dict[str, Any], dict[str, Array]], str]) -> Verdict:
-    try:
-        claim, arrays = read(path)
-        try:
-            return Verdict(True, check(claim, arrays))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise Rejected(f"the claim cannot be read ({type(error).__name__}: {error})") from error
-    except Rejected as rejected:
-        return Verdict(False, str(rejected))
+@dataclass(frozen=True)
+class Stated:
+    """The four parameters of a problem, and the only columns allowed (None: all of them)."""
+
+    loss: str
+    ridge: float
+    k: int
+    class_weight: str
+    among: tuple[int, ...] | None
 
 
-def _check(
-    claim: dict[str, Any],
-    coef: Array,
-    problem: Problem | MomentProblem,
-    evaluate: Callable[[list[int], Array, float], tuple[float, float]],
-    prove: Callable[[float], str],
-) -> str:
-    """The statements that claims of all kinds make; ``evaluate`` gives the objective and its error."""
-    result = claim["result"]
-    support, upper, lower = result["support"], float(result["upper_bound"]), float(result["lower_bound"])
-    if support != sorted(set(support)) or not all(isinstance(j, int) for j in support):
-        raise Rejected(f"the support {support} is not a sorted list of distinct columns")
-    allowed = set(map(int, np.flatnonzero(problem.candidates)))
-    if len(support) > problem.size or not allowed.issuperset(support):
-        raise Rejected(f"the support {support} is not among the sets of the claim")
-    if coef.shape != (len(support),):
-        raise Rejected(f"there are {len(coef)} coefficients for a support of {len(support)}")
-    value, error = evaluate(support, coef, float(result["intercept"]))
-    if not value + error <= upper:
-        raise Rejected(f"the support reaches {value:.12g} (rounding {error:.1g}), and the claim is {upper:.12g}")
-    if not lower <= upper:
-        raise Rejected(f"the lower bound {lower:.12g} is above the upper bound {upper:.12g}")
-    tolerance = float(result["tolerance"])
-    if result["optimal"] and not upper - lower <= tolerance:
-        raise Rejected(f"the gap is {upper - lower:.3g}, and the claim of optimality has tolerance {tolerance:g}")
-    proved = prove(lower)
-    scope = "" if claim["problem"]["among"] is None else f" among {int(problem.candidates.sum())} columns"
-    return (
-        f"the support {support} reaches {value:.9g}, and no set of {claim['problem']['k']} columns{scope} "
-        f"is below {lower:.9g} ({proved})"
+@dataclass(frozen=True)
+class Result:
+    """A set with the fit that reaches its upper bound, and the lower bound of all sets."""
+
+    support: tuple[int, ...]
+    intercept: float
+    upper_bound: float
+    lower_bound: float
+    tolerance: float
+
+    @property
+    def optimal(self) -> bool:
+        """Whether no set is better by more than the tolerance."""
+        return self.upper_bound - self.lower_bound <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The checker goes through all sets itself; with a box it starts from the stored reference."""
+
+    box: float | None
+    kind = "sweep"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A branch-and-bound tree of so many nodes, with so many points (of so many entries in all) and dual vectors."""
+
+    box: float | None
+    nodes: int
+    points: int
+    entries: int
+    duals: int
+    kind = "tree"
+
+
+@dataclass(frozen=True)
+class Author:
+    """What the author says and nobody checks."""
+
+    engine: str
+    regime: str
+    scope: Mapping[str, Any]
+    versions: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**vars(self), "scope": dict(self.scope), "versions": dict(self.versions)}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a certificate states, and what its author says besides."""
+
+    data: Rows | OfMoments
+    problem: Stated
+    result: Result
+    proof: Sweep | Tree
+    author: Author
+
+    @property
+    def text(self) -> str:
+        """The claim as canonical JSON."""
+        kinds = {name: {"kind": getattr(self, name).kind, **asdict(getattr(self, name))} for name in ("data", "proof")}
+        plain = {name: asdict(getattr(self, name)) for name in ("problem", "result")}
+        return canonical({**kinds, **plain, "author": self.author.as_json()})
+
+    @property
+    def arrays(self) -> dict[str, tuple[str, Shape]]:
+        """Type and shape of every array that such a certificate holds, by name."""
+        table: dict[str, tuple[str, Shape]] = {"coef": ("F64", (len(self.result.support),))}
+        if self.proof.box is not None:
+            table["reference"] = ("F64", (self.data.n_rows,))
+        if isinstance(self.proof, Tree):
+            nodes, points, pieces = (self.proof.nodes,), self.proof.points, (self.proof.entries,)
+            table |= {
+                "tree.kind": ("I8", nodes),
+                "tree.argument": ("I32", nodes),
+                "points.start": ("I64", (points + 1,)),
+                "points.columns": ("I32", pieces),
+                "points.coef": ("F64", pieces),
+                "points.intercept": ("F64", (points,)),
+                "duals": ("F64", (self.proof.duals, self.data.n_rows)),
+            }
+        return table
+
+
+def parse_claim(text: str) -> Claim:
+    """The claim of a text, or a rejection that names the first entry that is not what it must be."""
+    data, problem, result, proof, author = entries(
+        parsed(text, "the claim"), "the claim", "data", "problem", "result", "proof", "author"
+    )
+    about = _data(data)
+    stated = _problem(problem, about.n_neurons)
+    claim = Claim(about, stated, _result(result, stated, about.n_neurons), _proof(proof, stated), _author(author))
+    sweep = isinstance(claim.proof, Sweep)
+    if isinstance(about, OfMoments):
+        require(sweep and stated.loss == "squared", "of moments a sweep proves the squared loss, and nothing else")
+    if sweep:
+        most = SWEEPS[stated.loss]
+        require(stated.k <= most, f"a sweep proves the {stated.loss} loss for k <= {most}, not k = {stated.k}")
+        boxed = claim.proof.box is not None
+        require(boxed == (stated.loss == "logistic"), "a sweep has a box for the logistic loss, and for no other")
+    return claim
+
+
+def _data(value: Any) -> Rows | OfMoments:
+    require(type(value) is dict and value.get("kind") in ("rows", "moments"), "the data must be rows or moments")
+    if value["kind"] == "moments":
+        _, moments, n, p = entries(value, "the data", "kind", "moments", "n_rows", "n_neurons")
+        return OfMoments(digest(moments, "the moments"), count(n, "n_rows", 1), count(p, "n_neurons", 1))
+    _, X, y, weights, n, p = entries(value, "the data", "kind", "X", "y", "weights", "n_rows", "n_neurons")
+    of_weights = None if weights is None else digest(weights, "the weights")
+    return Rows(digest(X, "X"), digest(y, "y"), of_weights, count(n, "n_rows", 1), count(p, "n_neurons", 1))
+
+
+def _problem(value: Any, n_neurons: int) -> Stated:
+    loss, ridge, k, weight, among = entries(value, "the problem", "loss", "ridge", "k", "class_weight", "among")
+    return Stated(
+        one_of(loss, "the loss", *SWEEPS),
+        number(ridge, "the ridge", LEAST, LARGEST),
+        count(k, "k", 1, n_neurons),
+        one_of(weight, "the class weight", "none", "balanced"),
+        None if among is None else rising(among, "the columns allowed", n_neurons),
     )
 
 
-def _prove(
-    claim: dict[str, Any], arrays: dict[str, Array], problem: Problem, lower: float, fast: bool, exhaustive: bool
-) -> str:
-    if exhaustive:
-        return check_exhaustively(problem, lower)
-    if claim["proof"] == "tree":
-        return f"tree: {check_tree(problem, arrays, lower)}"
-    if claim["proof"] == "sweep":
-        return f"sweep: {_check_sweep(problem, arrays, lower, fast)}"
-    raise Rejected(f"the proof {claim['proof']!r} is of no known kind")
+def _result(value: Any, problem: Stated, n_neurons: int) -> Result:
+    support, intercept, upper, lower, tolerance = entries(
+        value, "the result", "support", "intercept", "upper_bound", "lower_bound", "tolerance"
+    )
+    columns = rising(support, "the support", n_neurons)
+    require(len(columns) <= problem.k, f"the support has {len(columns)} columns, and k is {problem.k}")
+    result = Result(
+        columns,
+        number(intercept, "the intercept"),
+        number(upper, "the upper bound"),
+        number(lower, "the lower bound"),
+        number(tolerance, "the tolerance", LEAST, LARGEST_TOLERANCE),
+    )
+    require(
+        result.lower_bound <= result.upper_bound,
+        f"the lower bound {result.lower_bound:.12g} is above the upper bound {result.upper_bound:.12g}",
+    )
+    return result
 
 
-def _check_sweep(problem: Problem, arrays: dict[str, Array], lower: float, fast: bool) -> str:
-    if problem.loss == "squared":
-        return check_pair_sweep(problem, lower, fast)
-    if problem.loss == "hinge":
-        return check_hinge_sweep(problem, lower)
-    return check_dual_sweep(problem, arrays, lower)
+def _proof(value: Any, problem: Stated) -> Sweep | Tree:
+    require(type(value) is dict and value.get("kind") in ("sweep", "tree"), "the proof must be a sweep or a tree")
+    if value["kind"] == "sweep":
+        return Sweep(_box(entries(value, "the proof", "kind", "box")[1], problem))
+    _, box, *sizes = entries(value, "the proof", "kind", "box", "nodes", "points", "entries", "duals")
+    return Tree(_box(box, problem), *(count(size, "a size of the tree") for size in sizes))
+
+
+def _box(value: Any, problem: Stated) -> float | None:
+    if value is None:
+        return None
+    require(problem.loss == "logistic", f"a reference proves logistic loss, not {problem.loss} loss")
+    return number(value, "the box", LEAST, LARGEST_BOX)
+
+
+def _author(value: Any) -> Author:
+    engine, regime, scope, versions = entries(value, "the author's part", "engine", "regime", "scope", "versions")
+    for name, part in (("scope", scope), ("versions", versions)):
+        require(type(part) is dict, f"the {name} must be an object")
+    return Author(
+        str(described(engine, "the engine", 0)),
+        str(described(regime, "the regime", 0)),
+        described(scope, "the scope"),
+        described(versions, "the versions"),
+    )

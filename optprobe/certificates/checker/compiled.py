@@ -25,19 +25,18 @@ at least 0.7 of the node's, so all of it errs by less than 64 E2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from os import cpu_count
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .limits import Limits, mapped
+from .outcome import Undecided, require
 from .problem import U
-from .verdict import Rejected
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,7 +46,8 @@ HEAVY = 0.9
 EXCLUDED, ANY = 3.0, 2.0
 ROUNDED_UP = 1 + 1e-12
 """R_ij and R_ji may differ in their last bits; a cap is above both."""
-AT_ONCE, CAPACITY = 512, 1 << 14
+AT_ONCE, CAPACITY, MOST = 512, 1 << 14, 1 << 20
+"""Rows of a piece of work; sets that a list begins with, and may hold: of a true claim a handful is left."""
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
@@ -96,7 +96,7 @@ def correlations(A: Floats, parent: Floats, cap: float, L: Floats, t: int, d: Fl
         x, before = out[i], parent[i]
         _covariances(A, i, L, t, x)
         for k in range(len(d)):
-            x[k] = x[k] * root[i] * root[k] if abs(before[k]) <= cap else EXCLUDED
+            x[k] = EXCLUDED if abs(before[k]) > cap else x[k] * root[i] * root[k]
 
 
 @njit(**OPTIONS)
@@ -108,7 +108,8 @@ def _hits(
     for j in range(len(x)):
         square, both = x[j] * x[j], di * d[j]
         test = ci * ci * d[j] + c[j] * c[j] * di - 2.0 * s * ci * c[j] * x[j] - theta * (both - s * s * square)
-        n += int(((test > -eta) | (s * s * square > heavy * both - eta)) & (abs(R[j]) <= cap) & (alive[j] > 0.0))
+        closed = (test <= -eta) & (s * s * square <= heavy * both - eta)
+        n += int(not (closed | (abs(R[j]) > cap) | (alive[j] == 0.0)))
     return n
 
 
@@ -149,8 +150,8 @@ def _thirds(
     for k in range(len(d)):
         row = x[k] * root
         rest, variance = c[k] - row * cv, d[k] - row * row
-        inside = (abs(R1[k]) <= cap) & (abs(R2[k]) <= cap) & (alive[k] > 0.0)
-        n += int((rest * rest > gap * variance - eta) & inside)
+        outside = (abs(R1[k]) > cap) | (abs(R2[k]) > cap) | (alive[k] == 0.0)
+        n += int(not ((rest * rest <= gap * variance - eta) | outside))
     return n
 
 
@@ -179,7 +180,7 @@ def triples(
         _covariances(A, j, L, t + 1, x)
         kept_d, kept_c = d2[j], c2[j]
         d2[j], c2[j], x[i], x[j] = 1.0, 0.0, 0.0, 0.0
-        if left <= eta or _thirds(x, root, cv, R[i], R[j], cap, d2, c2, alive, left, eta) > 0:
+        if not left > eta or _thirds(x, root, cv, R[i], R[j], cap, d2, c2, alive, left, eta) > 0:
             for k in range(m):
                 one = slice(k, k + 1)
                 if k in (i, j):
@@ -210,7 +211,7 @@ def _is_flagged(
     w: float, sigma: float, a: float, s: float, theta: float, cap: float, S: float, V: float, root: float
 ) -> bool:
     t = s * (cap * w * root + sigma * S)
-    return (sigma > S) | (t >= 1.0) | (a > V) | (a * a + V * V + 2.0 * t * a * V > theta * (1.0 - t * t))
+    return not ((sigma <= S) & (t < 1.0) & (a <= V) & (a * a + V * V + 2.0 * t * a * V <= theta * (1.0 - t * t)))
 
 
 @njit(**OPTIONS)
@@ -219,7 +220,7 @@ def _count_flagged(
 ) -> int:
     n = 0
     for k in range(len(w)):
-        n += int(_is_flagged(w[k], sigma[k], a[k], s, theta, cap, S, V, root) & (w[k] > 0.0))
+        n += int(_is_flagged(w[k], sigma[k], a[k], s, theta, cap, S, V, root) & (w[k] != 0.0))
     return n
 
 
@@ -237,7 +238,7 @@ def _flagged(relative: Floats, s: float, theta: float, cap: float, rows: Ints) -
             best, S, V = n, size, strong
     n = 0
     for k in range(m):
-        if w[k] > 0.0 and _is_flagged(w[k], sigma[k], a[k], s, theta, cap, S, V, np.sqrt(1.0 + S * S)):
+        if w[k] != 0.0 and _is_flagged(w[k], sigma[k], a[k], s, theta, cap, S, V, np.sqrt(1.0 + S * S)):
             rows[n] = k
             n += 1
     return n
@@ -267,7 +268,7 @@ def edge_children(
         missing = gap - project(A, a, L, t, d2, c2)
         missing -= project(A, b, L, t + 1, d2, c2)
         for k in range(m):
-            on[k] = alive[k] if (abs(R[a, k]) <= cap) & (abs(R[b, k]) <= cap) else 0.0
+            on[k] = 0.0 if (abs(R[a, k]) > cap) | (abs(R[b, k]) > cap) else alive[k]
         on[a] = on[b] = 0.0
         d2[a] = d2[b] = 1.0
         _relative(d2, c2, d, on, slack, relative)
@@ -331,11 +332,10 @@ class Node:
 class Replay:
     """All sets of k columns that the theorem does not close; ``least`` is below every conditional variance."""
 
-    def __init__(self, A: Floats, u: Floats, gap: float, k: int, least: float) -> None:
+    def __init__(self, A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits) -> None:
         error = 16 * U * (2 + 12 / least)
-        self.A, self.eta, self.slack = A, 128 * error, 128 * error / least
-        if self.slack > 1e-3:
-            raise Rejected("the ridge is too small for a sweep")
+        self.A, self.eta, self.slack, self.limits = A, 128 * error, 128 * error / least, limits
+        require(self.slack <= 1e-3, "the ridge is too small for a sweep")
         m = len(u)
         self.root = Node((), np.zeros((7, m)), np.ones(m), u.copy(), np.ones(m), gap, A, k)
 
@@ -343,12 +343,16 @@ class Replay:
         """Shape (n, k) each."""
         if len(self.root.d) < self.root.missing:
             return
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            yield from pool.map(lambda piece: piece(), list(self._pieces(self.root)))
+        for found in mapped(lambda piece: piece(), self._pieces(self.root), self.limits):
+            yield found
+            if len(found) >= MOST:  # and those that were listed have all been checked by now
+                raise Undecided(f"more than {MOST:,} sets are within rounding of the lower bound: claim a lower one")
 
     def _pieces(self, node: Node) -> Iterator[Callable[[], Ints]]:
-        if node.gap <= 0:
-            raise Rejected("some set of fewer columns is below the claimed lower bound already")
+        self.limits.check()
+        finite = np.isfinite(node.gap) and np.isfinite(node.d).all() and np.isfinite(node.c).all()
+        require(finite, "a number of the sweep is not finite")
+        require(node.gap > 0, "some set of fewer columns is below the claimed lower bound already")
         rows = np.flatnonzero(node.alive)
         if node.missing <= 3:
             yield from (partial(self._scan, node, rows[at : at + AT_ONCE]) for at in range(0, len(rows), AT_ONCE))
@@ -365,8 +369,17 @@ class Replay:
             yield partial(self._edges, node, alive, edges[at : at + AT_ONCE])
 
     def _all(self, node: Node) -> Ints:
-        none = np.zeros((0, self.root.missing), dtype=np.int64)
-        return np.concatenate([none, *(piece() for piece in self._pieces(node))])
+        return self._together(piece() for piece in self._pieces(node))
+
+    def _together(self, parts: Iterable[Ints]) -> Ints:
+        """All parts, or the first of them with `MOST` sets or more."""
+        taken, n = [np.zeros((0, self.root.missing), dtype=np.int64)], 0
+        for part in parts:
+            taken.append(part)
+            n += len(part)
+            if n >= MOST:
+                break
+        return np.concatenate(taken)
 
     def _vertex(self, node: Node, v: int, alive: Floats) -> Ints:
         return self._all(node.child(self.A, (v,), alive, ANY))
@@ -391,11 +404,9 @@ class Replay:
         found = _listed(min(left, 3) + 2 if left < 4 else 2, lambda out: edge_children(self.A, *fixed, out))
         if left < 4:
             return _joined(node, found)
-        children = []
-        for a, b in found:
-            cap = edge_cap(node.R, a, b, left)
-            children.append(self._all(node.child(self.A, (int(a), int(b)), alive, cap)))
-        return np.concatenate([np.zeros((0, self.root.missing), dtype=np.int64), *children])
+        caps = [edge_cap(node.R, a, b, left) for a, b in found]
+        children = (node.child(self.A, (int(a), int(b)), alive, cap) for (a, b), cap in zip(found, caps))
+        return self._together(map(self._all, children))
 
 
 def _joined(node: Node, sets: Ints) -> Ints:
@@ -403,10 +414,10 @@ def _joined(node: Node, sets: Ints) -> Ints:
 
 
 def _listed(width: int, fill: Callable[[Ints], int]) -> Ints:
-    """What ``fill`` lists, with a buffer as large as it needs."""
+    """What ``fill`` lists, at most `MOST` rows, with a buffer as large as it needs."""
     out = np.empty((CAPACITY, width), dtype=np.int64)
     n = fill(out)
-    while n > len(out):
-        out = np.empty((max(4 * len(out), n), width), dtype=np.int64)
+    while len(out) < min(n, MOST):
+        out = np.empty((min(max(4 * len(out), n), MOST), width), dtype=np.int64)
         n = fill(out)
-    return out[:n].copy()
+    return out[: min(n, len(out))].copy()

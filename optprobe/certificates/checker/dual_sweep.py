@@ -1,21 +1,4 @@
-"""Logistic loss: around one reference fit, every set gets a dual vector of its own.
-
-Let f be the stored reference, ``t = sigma(-y f)``, ``D = t (1 - t)``, ``zeta = f + y t / D``, ``lo = box min(t, 1 -
-t)``.
-
-*Majorant.* With ``h(s) = s log s + (1 - s) log(1 - s) + zeta y s - s^2 / (2 D)`` and ``A = max(h(t), h(lo), h(1 -
-lo))``, the conjugate is at most ``A + zeta a + a^2 / (2 D)`` for ``lo <= -y a <= 1 - lo``: h'' = 1 / (s (1 - s)) - 1 /
-D is negative exactly between t and 1 - t, and h'(t) = 0. On the concave piece h falls from h(t), on the two convex ones
-it is largest at an end, and the inner ends are at most h(t). Rounding moves h'(t) and the values by less than 128 u (1
-+ |zeta| + 1 / D); A is raised by twice that.
-
-*Minorant.* Let omega = w D as stored (D is then omega / w exactly), ``<u, v> = sum omega u v``, zc = zeta - c, and for
-any x with ``lo <= -y D (x - zc) <= 1 - lo`` let ``a = D (x - zc)``, ``e = sum w a = <1, x> - <1, zc>``. The dual bound
-of the checker, the majorant, and ``zc a + a^2 / (2 D) = D (x^2 - zc^2) / 2`` give for every S
-
-    F(S) >= base - <x, x> / 2 - sum_{l in S} (r_l - <z_l, x>)^2 / (2 ridge) - |e| (B + |c|) - eta0
-
-with ``base = sum (omega zc^2 / 2 - w A)``, ``r_l = <z_l, zc>``; eta0 bounds the rounding of zc, since |w a| <= w.
+"""Proof "sweep" of the logistic loss, k <= 3, and the pair leaves of trees: screens of many sets by the minorant.
 
 *Screens.* x = x_P + sum_m s_m h_m, where x_P is the x of a prefix P (0 for the empty one) and h_m are directions with
 <1, h_m> = <z_P, h_m> = 0 up to rounding. If a unit of s_m takes at most M_m (forwards) or N_m (backwards) of what x_P
@@ -31,116 +14,69 @@ pairs that complete a prefix.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounds import gamma, intercept_bound
+from .limits import THREADS, mapped
+from .minorant import TINY, Minorant, below, fit, minorant_at
+from .outcome import require
 from .problem import Problem, U
-from .sets import check_open_sets, check_sets
-from .verdict import Rejected
+from .sets import check_open_sets, check_sets, counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TINY = 1e-9
-"""Relative: shares of the box are raised, and the box is narrowed, by this much more than their rounding."""
 LEAST_SHARE = 0.05
 LEAST_ROOM = 0.05
-SHRUNK = 0.05
-"""Of the box, on both sides, for the x of a single set; its shift to <1, x> = 0 must stay below."""
 MANY = 8000
 """Open sets of one prefix that are worth a screen of its own."""
+AT_ONCE = 1 << 20
+"""Open sets of one prefix that wait together."""
 ROWS, SETS = 128, 64
 
 
-@dataclass(frozen=True)
-class Minorant:
-    """The minorant of the module's text, for the m columns (rows of Z, shape (m, n)) in the order of the sweep."""
-
-    Z: Floats
-    omega: Floats
-    low: Floats
-    high: Floats
-    base: float
-    r: Floats
-    norm: float
-    zc_norm: float
-    ridge: float
-    cost_of_e: float
-    e0: float
-
-    @property
-    def error(self) -> float:
-        """Relative error of a product <u, v>, against |u| |v|."""
-        return gamma(len(self.omega) + 8)
-
-
-def check_dual_sweep(problem: Problem, arrays: dict[str, NDArray[Any]], lower: float) -> str:
+def check_dual_sweep(problem: Problem, box: float, arrays: dict[str, NDArray[Any]], lower: float) -> str:
     """Logistic loss, size <= 3: no set has F below ``lower``. Returns a sentence of counts."""
-    if problem.loss != "logistic" or not 1 <= problem.size <= 3:
-        raise Rejected(f"a dual sweep proves logistic loss and k <= 3, not {problem.loss} loss and k = {problem.size}")
+    n, m, size = len(problem.y), int(problem.candidates.sum()), problem.size
+    problem.limits.room((4.0 + THREADS) * m * m + 5.0 * n * m, "the sweep")
+    problem.limits.work(4.0 * n * m * m + 30.0 * m**size, "the sweep")
     order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z), kind="stable")
     columns = order[problem.candidates[order]]
-    minorant = _minorant(problem, columns, arrays["reference"], float(arrays["reference.box"][0]))
-    m, size = len(columns), problem.size
+    minorant = minorant_at(problem, columns, arrays["reference"], box)
     screen = None
     if size > 1 and _holds_zero(minorant):
         screen = _screen(minorant, np.zeros(0, np.int64), np.zeros(len(minorant.omega)), np.arange(m), lower)
 
-    def left(i: int) -> Ints:
-        sets = np.concatenate([np.zeros((0, size), np.int64), *_open_sets(minorant, screen, size, i, lower)])
-        if size == 3 and len(sets) > MANY:
-            sets = sets[_open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
-        parts = [sets[at : at + SETS] for at in range(0, len(sets), SETS)]
-        return np.concatenate([sets[:0], *(part[_below(minorant, part, lower)] for part in parts)])
+    def left(i: int) -> Iterator[Ints]:
+        for sets in _together(_open_sets(minorant, screen, size, i, lower)):
+            problem.limits.check()
+            if size == 3 and len(sets) > MANY:
+                sets = sets[_open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
+            for at in range(0, len(sets), SETS):
+                problem.limits.check()
+                part = sets[at : at + SETS]
+                yield part[below(minorant, part, lower)]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return check_open_sets(problem, columns, pool.map(left, range(m - size + 1)), lower)
+    def check(i: int) -> int:
+        return check_open_sets(problem, columns, left(i), lower)
+
+    return counted("sweep", m, size, sum(mapped(check, range(m - size + 1), problem.limits)))
 
 
-def _minorant(problem: Problem, columns: Ints, reference: Floats, box: float) -> Minorant:
-    if reference.shape != problem.y.shape or not 0 < box <= 0.9:
-        raise Rejected("the reference has not one entry for each row, or its box is not between 0 and 0.9")
-    used = problem.w > 0
-    y, w, f = problem.y[used], problem.w[used], np.clip(reference[used], -6.0, 6.0)
-    t = 1.0 / (1.0 + np.exp(y * f))
-    D = t * (1.0 - t)
-    zeta = f + y * t / D
-    lo = box * np.minimum(t, 1.0 - t)
-
-    def h(s: Floats) -> Floats:
-        return np.asarray(s * np.log(s) + (1 - s) * np.log1p(-s) + zeta * y * s - s * s / (2 * D))
-
-    A = np.maximum(h(t), np.maximum(h(lo), h(1.0 - lo))) + 256 * U * (1 + np.abs(zeta) + 1 / D)
-    omega = w * D
-    shift = float(omega @ zeta) / float(omega.sum())
-    zc = zeta - shift
-    ends = zc - y * lo / D, zc - y * (1.0 - lo) / D
-    low, high = np.minimum(*ends), np.maximum(*ends)
-    Z = np.ascontiguousarray(problem.Z[used][:, columns].T)
-    error = gamma(len(y) + 8)
-    squares = float(omega @ (zc * zc))
-    base = 0.5 * squares - float(w @ A)
-    base -= error * (squares + float(w @ np.abs(A))) + 4 * U * float(w @ (np.abs(zeta) + np.abs(zc)))
-    return Minorant(
-        Z,
-        omega,
-        low + TINY * (1 + np.abs(low)),
-        high - TINY * (1 + np.abs(high)),
-        base,
-        Z @ (omega * zc),
-        math.sqrt(float(((Z * Z) @ omega).max())) * (1 + TINY),
-        math.sqrt(squares) * (1 + TINY),
-        problem.ridge,
-        intercept_bound(problem) + abs(shift) * (1 + TINY),
-        abs(float(omega @ zc)) + error * float(omega @ np.abs(zc)),
-    )
+def _together(parts: Iterator[Ints]) -> Iterator[Ints]:
+    """Parts joined to a few of `AT_ONCE` sets or a little more."""
+    waiting: list[Ints] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= AT_ONCE:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _holds_zero(minorant: Minorant) -> bool:
@@ -311,9 +247,9 @@ def _open_triples(screen: Screen, i: int, later: Ints, ridge: float, lower: floa
 
 def _open_by_prefix(minorant: Minorant, prefix: Ints, pairs: Ints, lower: float) -> NDArray[np.bool_]:
     """Of the sets prefix + pair, which ones the screen of the prefix leaves open."""
-    x = _fit(minorant, prefix)
+    x = fit(minorant, prefix)
     J, places = np.unique(pairs, return_inverse=True)
-    if (x < minorant.low).any() or (x > minorant.high).any():
+    if not ((minorant.low <= x) & (x <= minorant.high)).all():
         return np.full(len(pairs), True)
     screen = _screen(minorant, prefix, x, J, lower)
     a, b = places.reshape(-1, 2).T
@@ -326,96 +262,29 @@ def _open_by_prefix(minorant: Minorant, prefix: Ints, pairs: Ints, lower: float)
 class PairLeaves:
     """The leaves of a tree in which two columns are missing: their pairs, by the minorant at the stored reference."""
 
-    def __init__(self, problem: Problem, reference: Floats, box: float) -> None:
-        if problem.loss != "logistic":
-            raise Rejected(f"pair leaves prove logistic loss, not {problem.loss} loss")
+    def __init__(self, problem: Problem, box: float | None, arrays: dict[str, NDArray[Any]]) -> None:
+        require(box is not None, "a pair leaf needs a reference, and there is none")
+        assert box is not None
+        n, p = problem.Z.shape
+        problem.limits.room(8.0 * p * p + 5.0 * n * p, "pair leaves")
         self.problem = problem
-        self.minorant = _minorant(problem, np.arange(problem.Z.shape[1]), reference, box)
+        self.minorant = minorant_at(problem, np.arange(p), arrays["reference"], box)
 
     def check(self, inside: list[int], free: Ints, lower: float) -> int:
         """Every set of ``inside`` and two of ``free`` has a bound that reaches ``lower``; returns their number."""
-        if len(inside) + 2 != self.problem.size:
-            raise Rejected(f"a pair leaf has {self.problem.size - len(inside)} columns missing, and must have 2")
+        missing = self.problem.size - len(inside)
+        require(missing == 2, f"a pair leaf has {missing} columns missing, and must have 2")
+        self.problem.limits.work(4.0 * len(self.problem.y) * len(free) ** 2, "a pair leaf")
         prefix = np.array(inside, dtype=np.int64)
         first, second = np.triu_indices(len(free), 1)
         pairs = np.stack([free[first], free[second]], axis=1)
         if len(pairs) > len(free):
             pairs = pairs[_open_by_prefix(self.minorant, prefix, pairs, lower)]
         for at in range(0, len(pairs), SETS):
+            self.problem.limits.check()
             part = pairs[at : at + SETS]
             sets = np.concatenate([np.tile(prefix, (len(part), 1)), part], axis=1)
-            left = _below(self.minorant, sets, lower)
+            left = below(self.minorant, sets, lower)
             if len(left):
                 check_sets(self.problem, sets[left], lower)
         return len(first)
-
-
-def _start(minorant: Minorant, Z: Floats, r: Floats) -> tuple[Floats, Floats]:
-    """Coefficients and shift of sets (Z of shape (n_sets, size, n)) by their unclipped normal equations."""
-    weighted = Z * minorant.omega
-    means, total = weighted.sum(axis=2), float(minorant.omega.sum())
-    H = weighted @ Z.transpose(0, 2, 1) - means[:, :, None] * means[:, None, :] / total
-    s = np.linalg.solve(H + minorant.ridge * np.eye(Z.shape[1]), r[:, :, None])[:, :, 0]
-    return s, -(s * means).sum(axis=1) / total
-
-
-def _clipped(minorant: Minorant, Z: Floats, s: Floats, s0: Floats) -> Floats:
-    return np.clip((s[:, None, :] @ Z)[:, 0] + s0[:, None], minorant.low + SHRUNK, minorant.high - SHRUNK)
-
-
-def _step(minorant: Minorant, Z: Floats, r: Floats, s: Floats, s0: Floats) -> tuple[Floats, Floats]:
-    """One Newton step of the Huberised ridge regression whose residuals are the x of the sets."""
-    omega, size = minorant.omega, Z.shape[1]
-    free = (s[:, None, :] @ Z)[:, 0] + s0[:, None]
-    x = np.clip(free, minorant.low + SHRUNK, minorant.high - SHRUNK)
-    active = np.where(free == x, omega, 0.0)
-    H = np.empty((len(Z), size + 1, size + 1))
-    weighted = Z * active[:, None, :]
-    H[:, :size, :size] = weighted @ Z.transpose(0, 2, 1) + minorant.ridge * np.eye(size)
-    H[:, size, :size] = H[:, :size, size] = weighted.sum(axis=2)
-    H[:, size, size] = active.sum(axis=1) + 1e-12
-    gradient = np.empty((len(Z), size + 1, 1))
-    gradient[:, :size, 0] = (Z @ (omega * x)[:, :, None])[:, :, 0] + minorant.ridge * s - r
-    gradient[:, size, 0] = x @ omega
-    step = np.linalg.solve(H, gradient)[:, :, 0]
-    return s - step[:, :size], s0 - step[:, size]
-
-
-def _fit(minorant: Minorant, prefix: Ints) -> Floats:
-    """The x of a set of columns alone."""
-    Z, r = minorant.Z[None, prefix], minorant.r[None, prefix]
-    s, s0 = _start(minorant, Z, r)
-    for _ in range(30):
-        s, s0 = _step(minorant, Z, r, s, s0)
-    x = _clipped(minorant, Z, s, s0)[0]
-    return np.asarray(x - float(minorant.omega @ x) / float(minorant.omega.sum()))
-
-
-def _below(minorant: Minorant, sets: Ints, lower: float) -> Ints:
-    """The sets, by index, whose minorant does not reach ``lower`` at the x of a few Newton steps."""
-    Z, r, left = minorant.Z[sets], minorant.r[sets], np.arange(len(sets))
-    s, s0 = _start(minorant, Z, r)
-    for last in (False, False, False, False, False, True):
-        open_still = ~(_bounds(minorant, Z, r, s, s0) >= lower)
-        left = left[open_still]
-        Z, r, s, s0 = (each[open_still] for each in (Z, r, s, s0))
-        if last or not len(left):
-            break
-        s, s0 = _step(minorant, Z, r, s, s0)
-    return left
-
-
-def _bounds(minorant: Minorant, Z: Floats, r: Floats, s: Floats, s0: Floats) -> Floats:
-    """The minorant at the clipped x of each set, shifted to <1, x> = 0, less its rounding."""
-    omega, ridge, error = minorant.omega, minorant.ridge, minorant.error
-    total = float(omega.sum())
-    x = _clipped(minorant, Z, s, s0)
-    shift = x @ omega / total
-    x -= shift[:, None]
-    squares = (x * x) @ omega
-    residuals = np.abs(r - (Z @ (omega * x)[:, :, None])[:, :, 0])
-    xi = (error * minorant.norm * (minorant.zc_norm + np.sqrt(squares)) + 8 * U * (1 + np.abs(r).max()))[:, None]
-    costs = ((residuals + xi) ** 2).sum(axis=1) * (1 + 16 * U) / (2 * ridge)
-    e = np.abs(x @ omega) + error * np.sqrt(squares * total) + minorant.e0
-    bounds = minorant.base - 0.5 * squares * (1 + error) - costs - e * minorant.cost_of_e
-    return np.where(np.abs(shift) < SHRUNK * (1 - TINY), bounds - 8 * U * (abs(minorant.base) + costs), -np.inf)

@@ -18,19 +18,18 @@ error of the gap. Sets that pass it, that much slack included, must have a dual 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, combinations, islice
+from collections.abc import Callable, Iterator
+from itertools import combinations, islice
 from math import comb
-from os import cpu_count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .limits import Limits, mapped
+from .outcome import Undecided, Unusable
 from .pair_sweep import moments
 from .problem import BLOCK, Problem, U
-from .sets import check_open_sets
-from .verdict import Unusable
+from .sets import check_open_sets, check_sets, checked, counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,17 +43,18 @@ def check_exhaustively(problem: Problem, lower: float) -> str:
     columns, k = np.flatnonzero(problem.candidates), problem.size
     check_number(len(columns), k, problem.loss)
     if problem.loss == "squared" and k > 1:
-        open_sets = sets_above(*moments(problem, lower), k)
+        given = moments(problem, lower)
+        count = check_sets_above(*given, k, lambda sets: check_sets(problem, columns[sets], lower), problem.limits)
     else:
-        open_sets = all_sets(len(columns), k)
-    return f"every set evaluated: {check_open_sets(problem, columns, open_sets, lower)}"
+        count = check_open_sets(problem, columns, all_sets(len(columns), k), lower)
+    return counted("every set evaluated", len(columns), k, count)
 
 
 def check_number(m: int, k: int, loss: str) -> None:
-    """Raise `Unusable` where the sets are too many."""
+    """Raise `Undecided` where the sets are too many."""
     count, most = comb(m, k), MOST_SQUARED if loss == "squared" else MOST_OTHERS
     if count > most:
-        raise Unusable(f"an exhaustive check takes on {most:g} sets of {loss} loss, and these are {count:g}")
+        raise Undecided(f"an exhaustive check takes on {most:,} sets of {loss} loss, and these are {count:,}")
 
 
 def all_sets(m: int, k: int) -> Iterator[Ints]:
@@ -64,8 +64,10 @@ def all_sets(m: int, k: int) -> Iterator[Ints]:
         yield np.array(part, dtype=np.int64).reshape(-1, k)
 
 
-def sets_above(A: Floats, u: Floats, Q: float, least: float, k: int) -> Iterator[Ints]:
-    """The sets of k > 1 columns that the test of the text leaves."""
+def check_sets_above(
+    A: Floats, u: Floats, Q: float, least: float, k: int, check: Callable[[Ints], None], limits: Limits
+) -> int:
+    """``check`` the sets of k > 1 columns that the test of the text leaves; returns their number."""
     try:
         from .exhaustive_loops import pairs_above
     except ImportError as error:
@@ -78,6 +80,7 @@ def sets_above(A: Floats, u: Floats, Q: float, least: float, k: int) -> Iterator
 
     def below(prefix: tuple[int, ...], A: Floats, u: Floats, gap: float) -> Iterator[Ints]:
         """The sets that begin with a prefix; A and u are of the columns after it, conditional on it."""
+        limits.check()
         after = m - len(A)
         if len(prefix) == k - 2:
             for pairs in pairs_above(A, u, gap, slack):
@@ -87,11 +90,12 @@ def sets_above(A: Floats, u: Floats, Q: float, least: float, k: int) -> Iterator
             yield from below((*prefix, after + v), *_after(A, u, gap, v))
 
     if k == 2:
-        yield from below((), A, u, Q)
-        return
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        parts = pool.map(lambda first: list(below((first,), *_after(A, u, Q, first))), range(m - k + 1))
-        yield from chain.from_iterable(parts)
+        return checked(below((), A, u, Q), check, limits)
+
+    def after_first(first: int) -> int:
+        return checked(below((first,), *_after(A, u, Q, first)), check, limits)
+
+    return sum(mapped(after_first, range(m - k + 1), limits))
 
 
 def _after(A: Floats, u: Floats, gap: float, v: int) -> tuple[Floats, Floats, float]:

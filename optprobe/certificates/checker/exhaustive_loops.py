@@ -22,7 +22,7 @@ def _count(row: Floats, d: Floats, u: Floats, di: float, ui: float, gap: float, 
     for j in range(len(u)):
         m = row[j]
         gain = ui * ui * d[j] - 2.0 * m * ui * u[j] + u[j] * u[j] * di - gap * (di * d[j] - m * m)
-        n += int(gain > -slack)
+        n += int(not gain <= -slack)
     return n
 
 

@@ -1,74 +1,108 @@
-"""The certificate file, read without executing anything."""
+"""The certificate file, read without executing anything: the layout of safetensors, in its one canonical form."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+import math
+import os
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .verdict import Rejected, Unusable
+from .claim import LARGEST, Claim, parse_claim
+from .limits import Limits
+from .outcome import Rejected, Unusable, require
+from .text import canonical, entries, parsed
 
 Array = NDArray[Any]
 
-FORMAT = "optprobe-certificate/1"
-DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
+FORMAT = "optprobe-certificate/2"
+OLD_FORMAT = "optprobe-certificate/1"
+DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
+LONGEST_HEADER = 2**24
 
 
-def read(path: str) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Claim and arrays of a certificate file."""
+def read(path: str, limits: Limits | None = None) -> tuple[Claim, dict[str, Array]]:
+    """Claim and arrays of a certificate file.
+
+    Raises `Rejected` where the file is not what a certificate must be, `Unusable` where there is none.
+    """
     try:
-        header, body = parts(path)
-        metadata = header.pop("__metadata__")
-        stated, claim = metadata["sha256"], json.loads(metadata["claim"])
-        if metadata["format"] != FORMAT:
-            raise Rejected(f"the format is {metadata['format']!r}, and this checker reads {FORMAT!r}")
-        found = content_digest(metadata["claim"], header, body)
-        if found != stated:
-            raise Rejected(f"the content was altered: its sha256 is {found[:16]}..., the file says {stated[:16]}...")
-        return claim, arrays_of(header, body)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise Rejected(f"the header is no certificate's ({type(error).__name__}: {error})") from error
-
-
-def parts(path: str) -> tuple[dict[str, Any], bytes]:
-    """Header and arrays of a file: 8 bytes of header length, a JSON header, raw little-endian arrays."""
-    try:
+        size = os.stat(path).st_size
         with open(path, "rb") as file:
-            data = file.read()
+            header, start = _header(file, size)
+            metadata = header.pop("__metadata__", None)
+            text, form, stated = entries(metadata, "the metadata", "claim", "format", "sha256")
+            require(form == FORMAT, f"the format is {form!r}, and this checker reads {FORMAT!r}")
+            require(type(text) is str, "the claim is no text")
+            claim = parse_claim(text)
+            expected, end = layout(claim)
+            require(canonical(header) == canonical(expected), "the arrays are not those that the claim needs")
+            require(start + end == size, f"the file has {size} bytes, and its header needs {start + end}")
+            (limits or Limits()).room(end / 4, "reading the certificate")
+            body = file.read(end)
     except OSError as error:
         raise Unusable(f"the file {path} cannot be read: {error.strerror}") from error
-    if len(data) < 8:
-        raise Rejected(f"the file is truncated: {len(data)} bytes")
-    length = int.from_bytes(data[:8], "little")
-    if length > len(data) - 8:
-        raise Rejected(
-            f"the file is truncated or no certificate: its header needs {length} bytes, it has {len(data) - 8}"
-        )
-    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
-    if end != len(body):
-        raise Rejected(f"the file is truncated: its arrays need {end} bytes, and {len(body)} are there")
-    return header, body
+    found = content_digest(text, header, body)
+    require(found == stated, f"the content was altered: its sha256 is {found[:16]}..., and the file says another")
+    return claim, {name: _array(name, entry, body) for name, entry in expected.items()}
 
 
-def arrays_of(layout: Mapping[str, Any], body: bytes) -> dict[str, Array]:
-    """The arrays of a file by name; ``layout`` is its header without the metadata."""
-    return {name: _array(name, entry, body) for name, entry in layout.items()}
+def layout(claim: Claim) -> tuple[dict[str, Any], int]:
+    """Place, type and shape of every array of a claim, by name, and the bytes of all."""
+    table, end = {}, 0
+    for name, (dtype, shape) in sorted(claim.arrays.items()):
+        begin, end = end, end + math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+        table[name] = {"data_offsets": [begin, end], "dtype": dtype, "shape": list(shape)}
+    return table, end
 
 
-def content_digest(claim: str, layout: Mapping[str, Any], body: bytes) -> str:
+def content_digest(claim: str, arrays: dict[str, Any], body: bytes) -> str:
     """sha256 of the claim's text, the arrays' names, types and places, and their bytes."""
-    places = json.dumps(layout, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{claim}\n{places}\n".encode() + body).hexdigest()
+    return hashlib.sha256(f"{claim}\n{canonical(arrays)}\n".encode() + body).hexdigest()
 
 
-def _array(name: str, entry: Mapping[str, Any], body: bytes) -> Array:
+def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+    """The header as an object, and where the arrays begin."""
+    require(size >= 8, f"the file is truncated: {size} bytes")
+    length = int.from_bytes(file.read(8), "little")
+    require(
+        length <= size - 8,
+        f"the file is truncated or no certificate: its header needs {length} bytes, it has {size - 8}",
+    )
+    require(length <= LONGEST_HEADER, f"the header has {length} bytes, and at most {LONGEST_HEADER} are read")
+    raw = file.read(length)
+    try:
+        padded = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Rejected("the header is no UTF-8") from error
+    text = padded.rstrip(" ")
+    if f'"format":"{OLD_FORMAT}"' in text:
+        raise Unusable(f"the format is {OLD_FORMAT!r}, whose author could choose the standardisation: {_anew(text)}")
+    require(length % 8 == 0 and len(padded) - len(text) <= 7, "the header is not padded to a multiple of 8")
+    value = parsed(text, "the header")
+    require(type(value) is dict, "the header is no object")
+    return value, 8 + length
+
+
+def _anew(text: str) -> str:
+    """The command that makes an old certificate anew, as far as its claim says."""
+    told = "optprobe solve DATA"
+    try:
+        problem = json.loads(json.loads(text)["__metadata__"]["claim"])["problem"]
+        told += f" --k {int(problem['k'])} --loss {problem['loss']} --ridge {float(problem['ridge'])!r}"
+        told += f" --class-weight {problem['class_weight']}"
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        pass
+    return f"make it anew by {told!r}"
+
+
+def _array(name: str, entry: dict[str, Any], body: bytes) -> Array:
+    dtype = np.dtype(DTYPES[entry["dtype"]])
     begin, end = entry["data_offsets"]
-    array = np.frombuffer(body[begin:end], dtype=DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise Rejected(f"the array {name} holds a value that is not finite")
-    return array
+    values = np.frombuffer(body, dtype, (end - begin) // dtype.itemsize, begin).astype(dtype.newbyteorder("="))
+    if dtype.kind == "f":
+        require((np.abs(values) <= LARGEST).all(), f"the array {name} holds a value that is not finite, or too large")
+    return values.reshape(entry["shape"])

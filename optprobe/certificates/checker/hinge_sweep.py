@@ -12,20 +12,17 @@ end (`sets.check_sets`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import gamma, intercept_bound, own_bounds
+from .limits import THREADS, mapped
 from .problem import Problem, U
 from .proximal import Proximal
-from .sets import check_open_sets
-from .verdict import Rejected
+from .sets import check_open_sets, counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,13 +76,16 @@ class Rows:
 
 def check_hinge_sweep(problem: Problem, lower: float) -> str:
     """Hinge loss, size <= 2: no set has F below ``lower``. Returns a sentence of counts."""
-    if problem.loss != "hinge" or not 1 <= problem.size <= 2:
-        raise Rejected(f"a hinge sweep proves hinge loss and k <= 2, not {problem.loss} loss and k = {problem.size}")
+    n, m = len(problem.y), int(problem.candidates.sum())
+    problem.limits.room(2.0 * n * m + THREADS * n * (8 * FIRSTS + 8 * PAIRS), "the sweep")
+    problem.limits.work(2.0 * n * m * m, "the sweep")
     rows = Rows.of(problem)
     blocks = range(0, len(rows.columns), FIRSTS)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        left = pool.map(lambda first: list(_open(rows, first, lower)), blocks)
-        return check_open_sets(problem, rows.columns, chain.from_iterable(left), lower)
+
+    def check(first: int) -> int:
+        return check_open_sets(problem, rows.columns, _open(rows, first, lower), lower)
+
+    return counted("sweep", m, problem.size, sum(mapped(check, blocks, problem.limits)))
 
 
 def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
@@ -101,6 +101,7 @@ def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
         yield block[~(rows.bounds(sums, [own]) >= lower)][:, None]
         return
     for row, i in enumerate(block.tolist()):
+        rows.problem.limits.check()
         ends = [np.full(len(rows.columns) - first, part[row]) for part in sums]
         bounds = rows.bounds(ends, [[np.full_like(ends[0], part[row]) for part in own], [part[row] for part in v]])
         later = i + 1 + np.flatnonzero(~(bounds[i + 1 - first :] >= lower))

@@ -37,19 +37,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import gamma
-from .exhaustive import all_sets, check_number, sets_above
-from .file import arrays_of, parts
+from .claim import LARGEST, LEAST, Claim, OfMoments
+from .data import in_range, value_digest
+from .exhaustive import all_sets, check_number, check_sets_above
+from .limits import Limits
+from .outcome import Rejected, Undecided, Unusable, require
 from .pair_sweep import sets_left_open
-from .problem import BLOCK, U, value_digest
-from .verdict import Rejected, Unusable
+from .problem import U, allowed
+from .sets import checked, counted
+from .text import canonical
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 FORMAT = "optprobe-moments/1"
 SCALARS = ("n_rows", "target_mean", "target_variance", "error", "made")
+ARRAYS = ("mean", "covariance", "cross")
 CONSTANT = 1e-9
-"""A column is constant where its deviation is at most this share of its root mean square."""
+"""A column is left out where its deviation is at most this share of its mean."""
+LARGEST_ERROR = 1e-3
 
 
 class Moments(Protocol):
@@ -90,23 +96,34 @@ class FileOfMoments:
 def read_moments(path: str) -> FileOfMoments:
     """The moments in a file of the layout of safetensors; raises `Unusable` where it is none."""
     try:
-        header, body = parts(path)
+        with open(path, "rb") as file:
+            content = file.read()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:end])
         metadata = header.pop("__metadata__")
         if metadata["format"] != FORMAT:
-            raise Unusable(f"{path} has the format {metadata['format']!r}, and this checker reads {FORMAT!r}")
-        stated = json.loads(metadata["moments"])
-        entries: dict[str, Any] = {**{name: stated[name] for name in SCALARS}, **arrays_of(header, body)}
-        return FileOfMoments(**entries)
-    except (Rejected, KeyError, TypeError, ValueError) as error:
-        raise Unusable(f"{path} is no file of moments, or it is damaged: {error}") from error
+            raise Unusable(f"{path} is no file of moments of the format {FORMAT!r}")
+        stated, body = json.loads(metadata["moments"]), content[end:]
+        read: dict[str, Any] = {name: _stored(header[name], body) for name in ARRAYS}
+        return FileOfMoments(**{name: stated[name] for name in SCALARS}, **read)
+    except OSError as error:
+        raise Unusable(f"the file {path} cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        raise Unusable(f"{path} is no file of moments, or it is damaged ({type(error).__name__})") from error
+
+
+def _stored(entry: Mapping[str, Any], body: bytes) -> Floats:
+    begin, end = entry["data_offsets"]
+    if entry["dtype"] != "F64" or not all(type(x) is int for x in (begin, end, *entry["shape"])):
+        raise ValueError("moments are float64")
+    return np.frombuffer(body[begin:end], "<f8").reshape(entry["shape"])
 
 
 def moments_digest(moments: Moments) -> str:
     """sha256 of the arrays' `value_digest` and, as canonical JSON, all else."""
     stated = {name: getattr(moments, name) for name in SCALARS} | {"made": dict(moments.made)}
-    stated |= {name: value_digest(getattr(moments, name)) for name in ("mean", "covariance", "cross")}
-    text = json.dumps(stated, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    stated |= {name: value_digest(getattr(moments, name)) for name in ARRAYS}
+    return hashlib.sha256(canonical(stated).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -125,8 +142,10 @@ class MomentProblem:
     eps: float
     ridge: float
     size: int
+    constant: int
+    limits: Limits
 
-    def objective(self, support: list[int], coef: Floats, intercept: float) -> tuple[float, float]:
+    def objective(self, support: tuple[int, ...], coef: Floats, intercept: float) -> tuple[float, float]:
         """The objective at one point, and a bound of its rounding error and of the box."""
         at, b = np.searchsorted(self.columns, support), coef / self.deviation
         A, c = self.A[np.ix_(at, at)], self.c[at]
@@ -139,29 +158,27 @@ class MomentProblem:
     def prove(self, lower: float, fast: bool, exhaustive: bool) -> str:
         """No set has F below ``lower``. Returns a sentence of counts."""
         k, ridge, eps = self.size, self.ridge, self.eps
-        if not 1 <= k <= 6:
-            raise Rejected(f"from moments a sweep proves k <= 6, not k = {k}")
-        if eps * k > 0.01 * ridge:
-            raise Rejected(f"the error of the moments ({eps * k:.1g}) is not small against the ridge {ridge:g}")
+        require(eps * k <= 0.01 * ridge, f"the error of the moments ({eps * k:.1g}) is not small against the ridge")
         least = max(lower, 0.0) / self.deviation**2 * (1 + 8 * U)
         reach = math.sqrt(1.03 / ridge)
         Q = 1 - 2 * least - eps * (1.02 + 2 * math.sqrt(k) * reach + 2 * k * reach**2) * (1 + 1e-9)
         A = (self.A + ridge * np.eye(len(self.A))) / (1 + ridge)
         np.fill_diagonal(A, 1.0)
         moments = A, self.c / math.sqrt(1 + ridge), Q, 0.97 * ridge / (1 + ridge)
+        kind = "every set evaluated" if exhaustive else "sweep"
+
+        def check(sets: NDArray[np.int64]) -> None:
+            self._check_sets(sets, 2 * least)
+
         open_sets: Iterable[NDArray[np.int64]]
         if exhaustive:
             check_number(len(A), k, "squared")
-            open_sets = sets_above(*moments, k) if k > 1 else all_sets(len(A), k)
+            if k > 1:
+                return counted(kind, len(A), k, check_sets_above(*moments, k, check, self.limits))
+            open_sets = all_sets(len(A), k)
         else:
-            open_sets = sets_left_open(*moments, k, fast)
-        count = 0
-        for sets in open_sets:
-            count += len(sets)
-            for start in range(0, len(sets), BLOCK):
-                self._check_sets(sets[start : start + BLOCK], 2 * least)
-        counted = f"{math.comb(len(A), k)} sets, {count} of them by coefficients of their own"
-        return f"every set evaluated: {counted}" if exhaustive else f"sweep: {counted}"
+            open_sets = sets_left_open(*moments, k, fast, self.limits) if k else all_sets(len(A), k)
+        return counted(kind, len(A), k, checked(open_sets, check, self.limits))
 
     def _check_sets(self, sets: NDArray[np.int64], twice: float) -> None:
         """1 - q of every set (positions) is at least ``twice``, in all of the box."""
@@ -175,69 +192,75 @@ class MomentProblem:
         r = np.abs(c - products) + (eps + gamma(k + 4)) * (1 + (1 + self.ridge) * absolute)[:, None]
         q = (b * (2 * c - products)).sum(axis=1) + gamma(2 * k + 8) * sizes + eps * (2 * absolute + absolute**2)
         bounds = 1 - eps - q - (r * r).sum(axis=1) / (0.98 * self.ridge) * (1 + 1e-9) - 8 * U
-        for at in np.flatnonzero(~(bounds >= twice))[:1]:
-            unit, support = 0.5 * self.deviation**2, self.columns[sets[at]].tolist()
-            raise Rejected(
-                f"the columns {support} reach F = {unit * bounds[at]:.12g}, below the claimed bound {unit * twice:.12g}"
+        unit = 0.5 * self.deviation**2
+        for support, bound in zip(sets, bounds):
+            require(
+                bound >= twice,
+                f"the columns {self.columns[support].tolist()} reach F = {unit * bound:.12g}, below the claimed bound "
+                f"{unit * twice:.12g}",
             )
 
 
-def moment_problem_of(claim: dict[str, Any], arrays: dict[str, Array], moments: Moments) -> MomentProblem:
+def moment_problem_of(claim: Claim, moments: Moments, limits: Limits) -> MomentProblem:
     """The problem of a claim, rebuilt from the moments."""
-    data, stated = claim["data"], claim["problem"]
-    if "moments" not in data:
-        raise Rejected("the claim is about rows, and moments were given")
-    mean, C, cross = (np.asarray(getattr(moments, name), np.float64) for name in ("mean", "covariance", "cross"))
-    p, v0, error = len(mean), float(moments.target_variance), float(moments.error)
-    if C.shape != (p, p) or cross.shape != (p,) or (moments.n_rows, p) != (data["n_rows"], data["n_neurons"]):
-        raise Rejected(f"the moments are of {moments.n_rows} rows and {p} neurons, and the claim is of other ones")
-    if (digest := moments_digest(moments)) != data["moments"]:
-        raise Rejected(f"the moments are not the claim's: digest {digest[:16]}..., not {data['moments'][:16]}...")
-    if data["error"] != error or data["made"] != dict(moments.made):
-        raise Rejected("the claim states another error of the moments, or another making, than the moments do")
-    if not (np.isfinite(mean).all() and np.isfinite(C).all() and np.isfinite(cross).all()):
-        raise Rejected("the moments hold a value that is not finite")
-    if not (0 < v0 < math.inf and 0 <= error < 1e-3 and math.isfinite(moments.target_mean)):
-        raise Rejected(f"the target's variance {v0:g} or the error {error:g} cannot be")
-    k, ridge = stated["k"], float(stated["ridge"])
-    if stated["loss"] != "squared" or stated["weighted"] or claim["proof"] != "sweep":
-        raise Rejected("moments prove the squared loss alone, by a sweep, and have no weights of rows")
-    if not (isinstance(k, int) and k >= 1) or not 0 < ridge < math.inf:
-        raise Rejected(f"k = {k} or the ridge {ridge:g} is not positive")
-    variance = np.diagonal(C)
-    constant = ~(variance > CONSTANT**2 * (mean**2 + variance))
-    scale = np.where(constant, 0.0, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
-    if not np.array_equal(arrays["shift"], mean) or not np.allclose(arrays["inv_scale"], scale, rtol=1e-15, atol=0.0):
-        raise Rejected("shift and inv_scale are not those of the moments")
-    candidates = ~constant
-    if stated["among"] is not None:
-        among = np.asarray(stated["among"], dtype=np.int64)
-        if len(among) and not 0 <= among.min() <= among.max() < p:
-            raise Rejected("the columns allowed are not all columns of the data")
-        candidates &= np.isin(np.arange(p), among)
+    data, stated = claim.data, claim.problem
+    require(isinstance(data, OfMoments), "the claim is about rows, and moments were given")
+    assert isinstance(data, OfMoments)
+    mean, C, cross = (np.asarray(getattr(moments, name)) for name in ARRAYS)
+    p, n = data.n_neurons, moments.n_rows
+    require(
+        C.shape == (p, p) and mean.shape == cross.shape == (p,) and type(n) is int and n == data.n_rows,
+        f"the moments are of {n!r} rows and {len(np.atleast_1d(mean))} neurons, and the claim is of other ones",
+    )
+    limits.room(6.0 * p * p, "the moments")
+    if any(array.dtype != np.float64 for array in (mean, C, cross)):
+        raise Unusable("the moments are not float64")
+    digest = moments_digest(moments)
+    require(digest == data.moments, f"the moments are not the claim's: digest {digest[:16]}..., not the one claimed")
+    _check_numbers(moments, mean, C, cross)
+    made = moments.made.get("class_weight", "none")
+    require(made == stated.class_weight, f"the moments have class weights {made!r}, the claim {stated.class_weight!r}")
+    v0, error, ridge = moments.target_variance, moments.error, stated.ridge
+    deviations = np.sqrt(np.diagonal(C))
+    varies = (deviations > 0) & (deviations > CONSTANT * np.abs(mean))
+    candidates = allowed(varies, stated.among)
     columns, deviation = np.flatnonzero(candidates), math.sqrt(v0)
-    if not np.array_equal(C, C.T):
-        raise Rejected("the covariance is not symmetric")
-    A = C[np.ix_(columns, columns)] * scale[columns, None] * scale[columns]
+    scale = 1.0 / deviations[columns]
+    A = C[np.ix_(columns, columns)] * scale[:, None] * scale
     A = (A + A.T) / 2
-    c = cross[columns] * scale[columns] / deviation
+    c = cross[columns] * scale / deviation
     _check_joint_moments(A, c, ridge)
     eps = 1.01 * (error + 16 * U * (1 + ridge))
-    size = min(k, len(columns))
-    return MomentProblem(A, c, columns, candidates, float(moments.target_mean), deviation, eps, ridge, size)
+    size, constant = min(stated.k, len(columns)), int((~varies).sum())
+    return MomentProblem(A, c, columns, candidates, moments.target_mean, deviation, eps, ridge, size, constant, limits)
+
+
+def _check_numbers(moments: Moments, mean: Floats, C: Floats, cross: Floats) -> None:
+    """Every number is one, and in the range of docs/certificates.md; the covariance is symmetric."""
+    scalars = moments.target_mean, moments.target_variance, moments.error
+    require(all(type(x) is float for x in scalars), "target mean, variance and error of the moments must be floats")
+    require((np.diagonal(C) >= 0).all(), "a variance is negative")
+    ranged = in_range(mean) and in_range(np.sqrt(np.diagonal(C))) and in_range(np.sqrt(np.abs(np.array(scalars[1]))))
+    small = (np.abs(C) <= LARGEST**2).all() and (np.abs(cross) <= LARGEST**2).all()
+    require(ranged and small, f"a mean or deviation is neither 0 nor from {LEAST:g} to {LARGEST:g}")
+    require((C == C.T).all(), "the covariance is not symmetric")
+    target_mean, v0, error = scalars
+    possible = v0 > 0 and abs(target_mean) <= LARGEST and 0 <= error < LARGEST_ERROR
+    require(possible, f"the target's variance {v0:g} or the error {error:g} cannot be")
 
 
 def _check_joint_moments(A: Floats, c: Floats, ridge: float) -> None:
     """Of unit diagonal, and positive semidefinite to a hundredth of the ridge."""
     theta, p = min(1.0, ridge) / 200, len(c)
-    if (np.abs(np.diagonal(A) - 1) > 8 * U).any() or (np.abs(A) > 1 + 1e-3).any() or (np.abs(c) > 1 + 1e-3).any():
-        raise Rejected("a correlation is above 1: these are the moments of no rows")
-    if (p + 2) ** 2 * 1.1 * U > theta / 2:
-        raise Unusable(f"the ridge {ridge:g} is too small to check moments of {p} columns in float64")
+    unit = (np.abs(np.diagonal(A) - 1) <= 8 * U).all() and (np.abs(A) <= 1 + 1e-3).all()
+    require(unit and (np.abs(c) <= 1 + 1e-3).all(), "a correlation is above 1: these are the moments of no rows")
+    if not (p + 2) ** 2 * 1.1 * U <= theta / 2:
+        raise Undecided(f"the ridge {ridge:g} is too small to check moments of {p} columns in float64")
     joint = np.empty((p + 1, p + 1))
     joint[:p, :p], joint[p, :p], joint[:p, p] = A, c, c
     joint[np.diag_indices(p + 1)] = 1 + theta
     try:
-        np.linalg.cholesky(joint)
+        factor = np.linalg.cholesky(joint)
     except np.linalg.LinAlgError as error:
         raise Rejected("the moments are not positive semidefinite: these are the moments of no rows") from error
+    require(np.isfinite(factor).all(), "the moments are not positive semidefinite: a factor of theirs is not finite")

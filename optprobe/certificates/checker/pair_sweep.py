@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import gamma
+from .limits import THREADS, Limits
+from .outcome import Unusable, require
 from .problem import Problem, U
-from .sets import check_open_sets
-from .verdict import Rejected, Unusable
+from .sets import check_open_sets, counted
 
 Floats = NDArray[np.float64]
 
@@ -22,13 +23,14 @@ SHARE = 0.1
 
 def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts."""
-    if problem.loss != "squared" or not 1 <= problem.size <= 6:
-        raise Rejected(f"a sweep proves squared loss and k <= 6, not {problem.loss} loss and k = {problem.size}")
-    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast)
-    return check_open_sets(problem, np.flatnonzero(problem.candidates), open_sets, lower)
+    columns = np.flatnonzero(problem.candidates)
+    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast, problem.limits)
+    return counted("sweep", len(columns), problem.size, check_open_sets(problem, columns, open_sets, lower))
 
 
-def sets_left_open(A: Floats, u: Floats, Q: float, least: float, k: int, fast: bool) -> Iterable[NDArray[np.int64]]:
+def sets_left_open(
+    A: Floats, u: Floats, Q: float, least: float, k: int, fast: bool, limits: Limits
+) -> Iterable[NDArray[np.int64]]:
     """The sets of k columns that the pair bound does not close, shape (n_sets, k) each; see `moments` for A, u and Q.
 
     With centred y and Z, M = Z'WZ + ridge I, c = Z'Wy and v0 = sum w y^2: F(S) = (v0 - q(S)) / 2 with
@@ -44,43 +46,56 @@ def sets_left_open(A: Floats, u: Floats, Q: float, least: float, k: int, fast: b
     phi_ij = (c_i^2 d_j + c_j^2 d_i - 2 s m c_i c_j) / (d_i d_j - s^2 m^2). Hence a set T that gains more than the gap
     has an *open* pair: s |m| >= sqrt(d_i d_j), or phi > 2 gap / r. For r = 2 this is the exact gain.
 
-    *Tests* are polynomials in numbers of absolute value <= 1, compared with a slack eta above their rounding error.
-    The sets that pass them are few; each must have a dual bound of its own that reaches ``lower``.
+    *Tests* are polynomials in numbers of absolute value <= 1, compared with a slack eta above their rounding error. A
+    pair or set is left out where its test is at most -eta, and by nothing else. What remains is little; each set of it
+    must have a dual bound of its own that reaches ``lower``.
 
     Sets of five and six, and with ``fast`` those of two to four, are replayed by `compiled`.
     """
+    limits.room((4.0 if k < 5 else 4.0 + 2 * THREADS) * len(A) ** 2, "the sweep")
     if k > 4 or (fast and k > 1):
-        return _compiled(A, u, Q, k, least)
-    root = _Conditional(A, np.ones(len(A)), u, Q, least)
+        return _compiled(A, u, Q, k, least, limits)
+    root = _Conditional(A, np.ones(len(A)), u, Q, least, limits)
     return {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
 
 
 def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, float]:
-    """A, u, Q of `sets_left_open`, and the least conditional variance of a column, rounding counted."""
+    """A, u, Q of `sets_left_open`, and the least conditional variance of a column, rounding counted.
+
+    ``eps`` bounds, in units of M and c, what A and u differ by from the exact ones. Off the diagonal: 4 gamma(n + 16) W
+    for two roundings of each product, the sum, the mean of the two halves and the division. On it A is 1, so M is
+    exactly 1 + ridge, and the exact one is that plus (mean square - 1): ``off``, in units of M whatever the ridge. A is
+    not centred, which costs the product of two means.
+    """
     columns = np.flatnonzero(problem.candidates)
-    Z, w, n, k = problem.Z[:, columns], problem.w, len(problem.y), problem.size
+    m, n, k = len(columns), len(problem.y), problem.size
+    problem.limits.room(3.0 * n * m + 4.0 * m * m, "the products of the columns")
+    problem.limits.work(2.0 * n * m * m, "the products of the columns")
+    Z, w = problem.Z[:, columns], problem.w
     centred = problem.y - (w @ problem.y) / w.sum()
     v0 = float(w @ (centred * centred))
-    A = Z.T @ (Z * w[:, None]) / (1 + problem.ridge)
+    A = Z.T @ (Z * w[:, None])
     A = (A + A.T) / 2
-    A[np.diag_indices(len(A))] += problem.ridge / (1 + problem.ridge)
-    off = float(np.abs(np.diagonal(A) - 1).max())
+    off = float(np.abs(np.diagonal(A) - 1).max(initial=0.0))
+    A /= 1 + problem.ridge
     np.fill_diagonal(A, 1.0)
     u = Z.T @ (w * centred) / math.sqrt(1 + problem.ridge)
-    eps = 1.01 * (4 * gamma(n + 16) * w.sum() + 2 * off + float(np.abs(w @ Z).max() + gamma(n + 4)) ** 2)
+    mean = float(np.abs(w @ Z).max(initial=0.0))
+    eps = 1.01 * (4 * gamma(n + 16) * w.sum() + off + (mean + gamma(n + 4)) ** 2)
     reach = math.sqrt(v0 / problem.ridge)
     Q = v0 * (1 - gamma(n + 16)) - 2 * max(lower, 0.0) - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
-    if eps * k > 0.01 * problem.ridge:
-        raise Rejected(f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}")
+    require(
+        eps * k <= 0.01 * problem.ridge, f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}"
+    )
     return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
 
 
-def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float) -> Iterator[NDArray[np.int64]]:
+def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits) -> Iterator[NDArray[np.int64]]:
     try:
         from .compiled import Replay
     except ImportError as error:
         raise Unusable(f"a sweep of sets of {k} is replayed by compiled loops, which need numba: {error}") from error
-    return Replay(A, u, gap, k, least).sets()
+    return Replay(A, u, gap, k, least, limits).sets()
 
 
 ETA = 4096 * U
@@ -99,6 +114,7 @@ class _Conditional:
     c: Floats
     gap: float
     least: float
+    limits: Limits
 
     def without(self, v: int, later: NDArray[np.int64]) -> _Conditional:
         """Column v, of variance 1, joins the prefix; the columns ``later`` stay. Entries err by at most 4 u."""
@@ -109,23 +125,26 @@ class _Conditional:
             self.c[later] - x * self.c[v],
             self.gap - self.c[v] ** 2,
             self.least,
+            self.limits,
         )
 
     def open_pairs(self, r: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The pairs i < j of which a set of r columns that gains more than the gap must contain one."""
         s, theta = r - 1, 2 * self.gap / r
-        if self.gap <= 0:
-            raise Rejected("some set of fewer columns is below the claimed lower bound already")
+        require(self.gap > 0, "some set of fewer columns is below the claimed lower bound already")
         first, second = [], []
         for i in range(0, len(self.c), 32):
+            self.limits.check()
             rows = slice(i, i + 32)
             C, cj, dj = self.C[rows, i:], self.c[i:], self.d[i:]
             ci, di = self.c[rows, None], self.d[rows, None]
             both = di * dj
             squared = C * C
             test = ci * ci * dj + cj * cj * di - (2 * s) * (ci * cj) * C - theta * (both - (s * s) * squared)
-            hits = (test > -ETA) | ((s * s) * squared > 0.9 * both - ETA) if s > 1 else test > -ETA
-            a, b = np.nonzero(hits)
+            closed = test <= -ETA
+            if s > 1:
+                closed &= (s * s) * squared <= 0.9 * both - ETA
+            a, b = np.nonzero(~closed)
             upper = b > a
             first.append(a[upper] + i)
             second.append(b[upper] + i)
@@ -133,7 +152,7 @@ class _Conditional:
 
 
 def _singles(root: _Conditional) -> Iterator[NDArray[np.int64]]:
-    yield np.flatnonzero(root.c * root.c > root.gap - ETA)[:, None]
+    yield np.flatnonzero(~(root.c * root.c <= root.gap - ETA))[:, None]
 
 
 def _pairs(root: _Conditional) -> Iterator[NDArray[np.int64]]:
@@ -145,6 +164,7 @@ def _triples(node: _Conditional) -> Iterator[NDArray[np.int64]]:
     first, second = node.open_pairs(3)
     C, d, c = node.C, node.d, node.c
     for start in range(0, len(first), 64):
+        node.limits.check()
         i, j = first[start : start + 64], second[start : start + 64]
         m, di, dj, ci, cj = C[i, j][:, None], d[i, None], d[j, None], c[i, None], c[j, None]
         D = di * dj - m * m
@@ -152,7 +172,7 @@ def _triples(node: _Conditional) -> Iterator[NDArray[np.int64]]:
         Ci, Cj = C[i], C[j]
         variance = D * d - (dj * Ci * Ci + di * Cj * Cj - 2 * m * Ci * Cj)
         left = D * c - (ci * dj - cj * m) * Ci - (cj * di - ci * m) * Cj
-        hits = left * left > missing * variance - ETA
+        hits = ~(left * left <= missing * variance - ETA)
         rows = np.arange(len(i))
         hits[rows, i] = hits[rows, j] = False
         at, third = np.nonzero(hits)
@@ -176,7 +196,7 @@ def _quadruples(root: _Conditional) -> Iterator[NDArray[np.int64]]:
     if len(rest) < 4:
         return
     C = root.C[np.ix_(rest, rest)]
-    node = _Conditional(C, root.d[rest], root.c[rest], root.gap, root.least)
+    node = _Conditional(C, root.d[rest], root.c[rest], root.gap, root.least, root.limits)
     first, second = node.open_pairs(4)
     caps = np.maximum(np.abs(C[first, second]), math.sqrt(0.1)) * (1 + 1e-12)
     for start in range(0, len(first), 64):
@@ -202,8 +222,8 @@ def _completions(
     d >= 0.8, by 20 u / l. All tests then err by less than eta = 512 u / l^2.
     """
     C, c, eta = node.C, node.c, 512 * U / node.least**2
-    if eta > 1e-3:
-        raise Rejected("the ridge is too small for a sweep of sets of four")
+    node.limits.check()
+    require(eta <= 1e-3, "the ridge is too small for a sweep of sets of four")
     rho = C[i, j][:, None]
     D = 1 - rho * rho
     xi, xj = (c[i, None] - rho * c[j, None]) / D, (c[j, None] - rho * c[i, None]) / D
@@ -212,7 +232,7 @@ def _completions(
     d = 1 - (Ci * Ci + Cj * Cj - 2 * rho * Ci * Cj) / D
     left = c - xi * Ci - xj * Cj
     cap = caps[:, None]
-    allowed = (np.abs(Ci) <= cap) & (np.abs(Cj) <= cap)
+    allowed = ~((np.abs(Ci) > cap) | (np.abs(Cj) > cap))
     allowed[np.arange(len(i)), i] = allowed[np.arange(len(i)), j] = False
     d = np.where(allowed, np.maximum(d, 1e-12), 1.0)
     gains = np.where(allowed, left * left / d, 0.0)
@@ -220,7 +240,8 @@ def _completions(
     sigma = np.sqrt((1 - d) / d + eta)
     t = cap * np.sqrt(1.25 / d) + 0.5 * sigma + eta
     reached = gains + strong + 2 * t * np.sqrt(gains * strong) + eta
-    flagged = allowed & ((sigma > 0.5) | (gains > strong - eta) | (t >= 1) | (reached > gap * (1 - t * t)))
+    closed = (sigma <= 0.5) & (gains <= strong - eta) & (t < 1) & (reached <= gap * (1 - t * t))
+    flagged = allowed & ~closed
     edge, a = np.nonzero(flagged)
     for start in range(0, len(edge), 128):
         e, row = edge[start : start + 128], a[start : start + 128]
@@ -229,7 +250,7 @@ def _completions(
         Cia, Cja = Ci[e, row][:, None], Cj[e, row][:, None]
         x = Ca - (Cia * Cie + Cja * Cje - r * (Cia * Cje + Cja * Cie)) / D[e]
         test = ca * ca * d[e] + left[e] ** 2 * da - 2 * x * ca * left[e] - gap[e] * (da * d[e] - x * x)
-        hits = (test > -eta) & allowed[e] & (np.abs(Ca) <= cap[e])
+        hits = ~((test <= -eta) | (np.abs(Ca) > cap[e])) & allowed[e]
         hits[np.arange(len(e)), row] = False
         at, b = np.nonzero(hits)
         yield np.stack([i[e[at]], j[e[at]], row[at], b], axis=1)

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import derivative, own_bounds
+from .limits import Limits
+from .outcome import require
 from .problem import BLOCK, Problem
 from .proximal import Proximal
-from .verdict import Rejected
 
 Floats = NDArray[np.float64]
+
+LEAST_SHARE = 1e-9
+"""Of a class, where a fit begins."""
 
 
 def check_open_sets(
     problem: Problem, columns: NDArray[np.int64], open_sets: Iterable[NDArray[np.int64]], lower: float
-) -> str:
-    """`check_sets` for what a sweep leaves open, sets of positions in ``columns``. Returns a sentence of counts."""
+) -> int:
+    """`check_sets` for what a sweep leaves open, sets of positions in ``columns``. Returns their number."""
+    return checked(open_sets, lambda sets: check_sets(problem, columns[sets], lower), problem.limits)
+
+
+def checked(open_sets: Iterable[NDArray[np.int64]], check: Callable[[NDArray[np.int64]], None], limits: Limits) -> int:
+    """``check`` sets in blocks as they come, so that none of them waits; returns their number."""
     count = 0
     for sets in open_sets:
-        count += len(sets)
         for start in range(0, len(sets), BLOCK):
-            check_sets(problem, columns[sets[start : start + BLOCK]], lower)
-    return f"{math.comb(len(columns), problem.size)} sets, {count} of them by dual vectors of their own"
+            limits.check()
+            check(sets[start : start + BLOCK])
+        count += len(sets)
+    return count
+
+
+def counted(kind: str, m: int, size: int, count: int) -> str:
+    """The sentence of counts of a proof that goes through all sets."""
+    return f"{kind}: {math.comb(m, size):,} sets, {count:,} of them by bounds of their own"
 
 
 def check_sets(problem: Problem, sets: NDArray[np.int64], lower: float) -> None:
@@ -33,8 +48,7 @@ def check_sets(problem: Problem, sets: NDArray[np.int64], lower: float) -> None:
     dual = {"squared": _least_squares, "logistic": _logistic, "hinge": _hinge}[problem.loss]
     bounds = own_bounds(problem, sets, dual(problem, sets))
     for support, bound in zip(sets.tolist(), bounds):
-        if not bound >= lower:
-            raise Rejected(f"the columns {support} reach F = {bound:.12g}, below the claimed bound {lower:.12g}")
+        require(bound >= lower, f"the columns {support} reach F = {bound:.12g}, below the claimed bound {lower:.12g}")
 
 
 def _least_squares(problem: Problem, sets: NDArray[np.int64]) -> Floats:
@@ -60,7 +74,7 @@ def _logistic(problem: Problem, sets: NDArray[np.int64]) -> Floats:
         f = (beta[:, None, :] @ Q)[:, 0]
         return f, np.logaddexp(0.0, -y * f) @ w + 0.5 * (penalty * beta * beta).sum(axis=1)
 
-    positive = float(w[y > 0].sum() / w.sum())
+    positive = min(max(float(w[y > 0].sum() / w.sum()), LEAST_SHARE), 1 - LEAST_SHARE)
     beta = np.zeros((len(sets), size + 1))
     beta[:, size] = np.log(positive / (1 - positive))
     f, value = values(beta)

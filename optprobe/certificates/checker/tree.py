@@ -1,7 +1,7 @@
 """Proof "tree": a branch-and-bound tree in preorder, whose leaves and screens carry a dual vector each.
 
 A leaf of logistic loss with two columns missing may carry none: then every pair that completes it must have a bound of
-its own (`dual_sweep.PairLeaves`).
+its own (`dual_sweep.PairLeaves`). The walk is `Tree.walk` of the machine-checked proofs, rule by rule.
 """
 
 from __future__ import annotations
@@ -13,92 +13,120 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import Duals, derivative, duals_of, node_bound
+from .claim import Tree
 from .dual_sweep import PairLeaves
+from .outcome import Rejected, require
 from .problem import BLOCK, Problem, U
-from .verdict import Rejected
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 LEAF, BRANCH, SCREEN, PAIRS = 0, 1, 2, 3
+KEPT = 8
+"""Blocks of dual vectors that are kept: preorder uses neighbours together."""
 
 
-def check_tree(problem: Problem, arrays: dict[str, Array], lower: float) -> str:
+def check_tree(problem: Problem, proof: Tree, arrays: dict[str, Array], lower: float) -> str:
     """Walk the tree in preorder; every leaf's node bound must reach ``lower``. Returns a sentence of counts.
 
     The walk itself rebuilds the nodes, so the leaves cover the search space by construction: a branch has exactly two
     subtrees, and the preorder must end exactly with the last of them.
     """
-    kind, argument = arrays["tree.kind"], arrays["tree.argument"]
-    if kind.shape != argument.shape or kind.ndim != 1 or not len(kind):
-        raise Rejected("the tree is empty, or its arrays differ in length")
-    duals = _DualReader(problem, arrays)
-    pair_leaves, pairs = None, 0
+    duals = _DualVectors(problem, proof, arrays)
+    n, p = problem.Z.shape
+    problem.limits.work(2.0 * n * p * duals.count + 10.0 * p * proof.nodes, "the tree")
+    pair_leaves, pairs, leaves = None, 0, 0
     stack: list[tuple[list[int], NDArray[np.bool_]]] = [([], problem.candidates)]
-    leaves = 0
-    for position in range(len(kind)):
-        if not stack:
-            raise Rejected(f"the tree is complete after {position} nodes, and {len(kind)} are stored")
-        inside, allowed = stack.pop()
-        what, index = int(kind[position]), int(argument[position])
+    for position, (what, index) in enumerate(zip(arrays["tree.kind"].tolist(), arrays["tree.argument"].tolist())):
+        problem.limits.check()
+        require(stack, f"the tree is complete after {position} nodes, and {proof.nodes} are stored")
+        inside, free = stack.pop()
         if what == BRANCH:
-            if not (0 <= index < len(allowed)) or index in inside:
-                raise Rejected(f"node {position} branches on column {index}, which is not free")
-            without = allowed.copy()
-            without[index] = False
-            stack.append((inside, without))
-            if len(inside) < problem.size:
-                stack.append(([*inside, index], without))
-            continue
-        if what == PAIRS:
+            stack.extend(_children(inside, free, index, problem.size))
+        elif what == PAIRS:
             if pair_leaves is None:
-                pair_leaves = PairLeaves(problem, arrays["reference"], float(arrays["reference.box"][0]))
-            pairs += pair_leaves.check(inside, np.flatnonzero(allowed), lower)
-            continue
-        value, discount = duals[index] if index >= 0 else (-math.inf, np.zeros(len(allowed)))
-        free = np.flatnonzero(allowed)
-        bound, counted = node_bound(problem, value, discount, inside, free)
-        if what == LEAF:
-            leaves += 1
-            if bound < lower:
-                raise Rejected(f"leaf {leaves} (node {position}) proves {bound:.12g}, and the claim is {lower:.12g}")
+                pair_leaves = PairLeaves(problem, proof.box, arrays)
+            pairs += pair_leaves.check(inside, np.flatnonzero(free), lower)
         elif what == SCREEN:
-            slack = 8 * U * (abs(value) + abs(bound)) if math.isfinite(bound) else 0.0
-            forced = bound + (counted - discount) * (1 - 4 * U) - slack
-            kept = allowed & ~((discount < counted) & (forced >= lower))
-            stack.append((inside, kept))
+            stack.append((inside, free & ~_screened(problem, duals[index], inside, free, lower)))
+        elif what == LEAF:
+            leaves += 1
+            bound, _ = node_bound(problem, *duals[index], inside, np.flatnonzero(free))
+            require(
+                bound >= lower, f"leaf {leaves} (node {position}) proves {bound:.12g}, and the claim is {lower:.12g}"
+            )
         else:
             raise Rejected(f"node {position} has the unknown kind {what}")
-    if stack:
-        raise Rejected(f"the tree is incomplete: {len(stack)} subtrees are missing after {len(kind)} nodes")
+    require(not stack, f"the tree is incomplete: {len(stack)} subtrees are missing after {proof.nodes} nodes")
     by_pairs = f", {pairs} sets bounded as pairs after a prefix" if pair_leaves else ""
-    return f"{leaves} leaves, {duals.count} dual vectors{by_pairs}"
+    return f"tree: {leaves} leaves, {duals.count} dual vectors{by_pairs}"
 
 
-class _DualReader:
-    """The dual vectors of a tree by number: first the primal points, then the vectors stored as they are."""
+def _children(
+    inside: list[int], free: NDArray[np.bool_], index: int, size: int
+) -> list[tuple[list[int], NDArray[np.bool_]]]:
+    """Without the column, and with it where there is room: the latter is walked first."""
+    require(0 <= index < len(free) and index not in inside, f"a branch on column {index}, which is not free")
+    without = free.copy()
+    without[index] = False
+    children = [(inside, without)]
+    if len(inside) < size:
+        children.append(([*inside, index], without))
+    return children
 
-    def __init__(self, problem: Problem, arrays: dict[str, Array]) -> None:
+
+def _screened(
+    problem: Problem, dual: tuple[float, Floats], inside: list[int], free: NDArray[np.bool_], lower: float
+) -> NDArray[np.bool_]:
+    """The columns whose node bound reaches ``lower`` once they are forced inside, rounded down."""
+    value, discount = dual
+    bound, counted = node_bound(problem, value, discount, inside, np.flatnonzero(free))
+    slack = 8 * U * (abs(value) + abs(bound)) if math.isfinite(bound) else 0.0
+    forced = bound + (counted - discount) * (1 - 4 * U) - slack
+    return np.asarray((discount < counted) & (forced >= lower))
+
+
+class _DualVectors:
+    """Value and discounts of the dual vectors of a tree by number: first the points, then the vectors stored as such.
+
+    A block is evaluated as a whole when it is first met; what is asked for again later is evaluated alone. So no order
+    of the nodes takes more than one evaluation a node and one a vector. Number -1 is no vector: it bounds nothing.
+    """
+
+    def __init__(self, problem: Problem, proof: Tree, arrays: dict[str, Array]) -> None:
         self.problem, self.arrays = problem, arrays
-        self.points = len(arrays["points.intercept"])
-        self.count = self.points + len(arrays["duals"])
+        self.points, self.count = proof.points, proof.points + proof.duals
+        start, columns, p = arrays["points.start"], arrays["points.columns"], problem.Z.shape[1]
+        sizes = np.diff(start)
+        rises = start[0] == 0 and start[-1] == proof.entries and (sizes >= 0).all() and (sizes <= p).all()
+        require(rises, "the points do not follow each other, or have more entries than there are columns")
+        require(((columns >= 0) & (columns < p)).all(), "a point has a column that is not there")
+        problem.limits.room((KEPT + 4.0) * BLOCK * (p + problem.Z.shape[0]), "the dual vectors of the tree")
         self.blocks: dict[int, Duals] = {}
+        self.met: set[int] = set()
 
     def __getitem__(self, index: int) -> tuple[float, Floats]:
-        if not 0 <= index < self.count:
-            raise Rejected(f"the dual vector {index} is missing: {self.count} are stored")
-        number = index // BLOCK
-        if number not in self.blocks:
-            while len(self.blocks) >= 16:
+        if index == -1:
+            return -math.inf, np.zeros(self.problem.Z.shape[1])
+        require(0 <= index < self.count, f"the dual vector {index} is missing: {self.count} are stored")
+        number, place = divmod(index, BLOCK)
+        if number in self.blocks:
+            block = self.blocks[number]
+        elif number in self.met:
+            block, place = self._evaluated(index, index + 1), 0
+        else:
+            if len(self.blocks) >= KEPT:
                 del self.blocks[next(iter(self.blocks))]
-            rows = [self._vector(i) for i in range(number * BLOCK, min(self.count, (number + 1) * BLOCK))]
-            self.blocks[number] = duals_of(self.problem, np.array(rows))
-        block = self.blocks[number]
-        return float(block.value[index % BLOCK]), block.discount[index % BLOCK]
+            block = self.blocks[number] = self._evaluated(number * BLOCK, min(self.count, (number + 1) * BLOCK))
+            self.met.add(number)
+        return float(block.value[place]), block.discount[place]
+
+    def _evaluated(self, begin: int, end: int) -> Duals:
+        return duals_of(self.problem, np.array([self._vector(i) for i in range(begin, end)]))
 
     def _vector(self, index: int) -> Floats:
-        """Any vector may serve, since the bound is taken where it ends after `_duals`; so rounding here is harmless."""
+        """Any vector may serve: the bound is taken where it ends once made feasible, so rounding here is harmless."""
         if index >= self.points:
-            return np.asarray(self.arrays["duals"][index - self.points], dtype=np.float64)
+            return np.asarray(self.arrays["duals"][index - self.points])
         part = slice(self.arrays["points.start"][index], self.arrays["points.start"][index + 1])
         columns, coef = self.arrays["points.columns"][part], self.arrays["points.coef"][part]
         f = self.problem.Z[:, columns] @ coef + self.arrays["points.intercept"][index]

@@ -1,24 +1,162 @@
-"""What a check ends with."""
+"""What a check ends with: a verdict, and with it what was proved, in full."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .claim import Author
+from .text import shown
+
+EXIT_CODES = {"accepted": 0, "rejected": 1, "undecided": 3}
+"""2 is for input that cannot be used."""
 
 
-class Rejected(Exception):
-    """A statement of the certificate does not hold."""
+@dataclass(frozen=True)
+class Statement:
+    """What was proved, from the checker's own numbers.
 
+    Attributes
+    ----------
+    data : mapping
+        Kind, digests, n_rows, n_neurons, and ``constant``: the number of columns left out. Of moments also ``error``,
+        ``target_mean``, ``target_variance`` and ``made``, as they state them.
+    loss, ridge, class_weight, k, among
+        The problem; ``among`` is the number of columns allowed, or None for all.
+    support : tuple of int
+    objective : float
+        The objective at the stored coefficients, as the checker computes it.
+    upper_bound, lower_bound, tolerance : float
+        ``F(support) <= upper_bound``, and no set has F below ``lower_bound``.
+    proof : str
+        How the lower bound was proved, with counts.
+    source : mapping
+        What a store's manifest says of the rows, and the author said alike.
+    """
 
-class Unusable(Exception):
-    """There is nothing to check: a file is missing or is not what it should be."""
+    data: Mapping[str, Any]
+    loss: str
+    ridge: float
+    class_weight: str
+    k: int
+    among: int | None
+    support: tuple[int, ...]
+    objective: float
+    upper_bound: float
+    lower_bound: float
+    tolerance: float
+    proof: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def optimal(self) -> bool:
+        """Whether no set is better by more than the tolerance."""
+        return self.upper_bound - self.lower_bound <= self.tolerance
+
+    @property
+    def sentence(self) -> str:
+        """Both bounds in one sentence."""
+        columns = f"the {self.data['n_neurons']:,} columns" if self.among is None else f"{self.among:,} columns"
+        return (
+            f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
+            f"{self.lower_bound:.9g}"
+        )
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Name and text of each part."""
+        data, gap = self.data, self.upper_bound - self.lower_bound
+        what = "the moments of " if data["kind"] == "moments" else ""
+        yield "data", f"{what}{data['n_rows']:,} rows x {data['n_neurons']:,} columns"
+        yield "left out", f"{data['constant']:,} of {data['n_neurons']:,} columns are constant"
+        for name in ("X", "y", "weights", "moments"):
+            if data.get(name):
+                yield f"sha256 of {name}", data[name]
+        if data["kind"] == "moments":
+            yield (
+                "as stated",
+                f"error {data['error']:.3g}, target mean {data['target_mean']:.9g}, variance "
+                + (f"{data['target_variance']:.9g}, made {_listed(data['made'])}"),
+            )
+        rows = "equal" if not data.get("weights") else "given"
+        own = "" if data["kind"] == "moments" else f", {rows} row weights"
+        yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}"
+        yield "sets", f"at most {self.k} " + ("of all columns" if self.among is None else f"of {self.among:,} columns")
+        yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
+        yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
+        said = "optimal" if self.optimal else "not shown to be optimal"
+        yield "gap", f"{gap:.3g}, tolerance {self.tolerance:g}: {said}"
+        for name, value in self.source.items():
+            yield name, f"{_listed(value)} (as in the store's manifest)"
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            **{name: value for name, value in vars(self).items() if name not in ("data", "source", "support")},
+            "data": dict(self.data),
+            "source": dict(self.source),
+            "support": list(self.support),
+            "optimal": self.optimal,
+        }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a certificate is accepted, and the sentence that says why."""
+    """Accepted, rejected, or undecided within the limits; the sentence that says why; and what was proved.
 
-    accepted: bool
+    Attributes
+    ----------
+    outcome : {"accepted", "rejected", "undecided"}
+    reason : str
+    statement : Statement or None
+        What was proved, where the certificate was accepted.
+    author : Author or None
+        What the author says and nobody checked, where the claim could be read.
+    """
+
+    outcome: str
     reason: str
+    statement: Statement | None = None
+    author: Author | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether both bounds were proved."""
+        return self.outcome == "accepted"
+
+    @property
+    def exit_code(self) -> int:
+        """0 accepted, 1 rejected, 3 undecided."""
+        return EXIT_CODES[self.outcome]
 
     def __str__(self) -> str:
-        return f"{'accepted' if self.accepted else 'rejected'}: {self.reason}"
+        """The verdict with everything that was proved, then what was not checked."""
+        lines = [f"{self.outcome}: {self.reason}"]
+        if self.statement is not None:
+            lines += ["proved", *(f"  {name:<16}{text}" for name, text in self.statement.rows())]
+        if self.statement is not None and self.author is not None:
+            lines += ["said by the author, not checked", *(f"  {n:<16}{t}" for n, t in self._unchecked())]
+        return "\n".join(map(shown, lines))
+
+    def _unchecked(self) -> Iterator[tuple[str, str]]:
+        assert self.author is not None
+        assert self.statement is not None
+        yield "engine", f"{self.author.engine} (regime {self.author.regime})"
+        said = {name: value for name, value in self.author.scope.items() if name not in self.statement.source}
+        yield "scope", _listed(said) if said else "nothing"
+        yield "versions", _listed(self.author.versions)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values: accepted, outcome, reason, and ``proved`` and ``unchecked`` where there are such."""
+        record: dict[str, Any] = {"accepted": self.accepted, "outcome": self.outcome, "reason": shown(self.reason)}
+        if self.statement is not None:
+            record["proved"] = self.statement.as_json()
+        if self.author is not None:
+            record["unchecked"] = self.author.as_json()
+        return record
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_listed(part)}" for name, part in value.items())
+    return ", ".join(map(_listed, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,165 @@
+"""The statements of a claim, checked one after the other; docs/certificates.md, section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bounds import objective
+from .claim import Claim, Tree
+from .dual_sweep import check_dual_sweep
+from .exhaustive import all_sets, check_exhaustively
+from .file import read
+from .hinge_sweep import check_hinge_sweep
+from .limits import Limits, strict
+from .moments import MomentProblem, Moments, moment_problem_of
+from .outcome import Rejected, Undecided, require
+from .pair_sweep import check_pair_sweep
+from .problem import Problem, problem_of
+from .sets import check_open_sets, counted
+from .text import canonical
+from .tree import check_tree
+from .verdict import Statement, Verdict
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def verify(
+    path: str,
+    X: Array,
+    y: Array,
+    sample_weight: Array | None = None,
+    fast: bool = False,
+    exhaustive: bool = False,
+    limits: Limits | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Check the certificate at ``path`` against X (n_rows, n_neurons), y and, where it used them, weights (n_rows,).
+
+    ``fast`` replays sweeps of the squared loss by compiled loops; ``exhaustive`` does without the certificate's proof,
+    and evaluates every set. ``source`` is what a store's manifest says of the rows; what the author says of the same
+    must be the same, and is then proved too.
+    """
+    most = limits or Limits()
+
+    def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
+        compared = _compared(claim, source or {})
+        problem = problem_of(claim, X, y, sample_weight, most)
+        data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
+        evaluate = partial(objective, problem)
+        prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
+        proved = _statement(claim, arrays["coef"], problem.candidates, problem.size, data, evaluate, prove)
+        return replace(proved, source=compared)
+
+    return _verdict(path, most, check)
+
+
+def verify_from_moments(
+    path: str,
+    moments: Moments,
+    fast: bool = False,
+    exhaustive: bool = False,
+    limits: Limits | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """Check the certificate at ``path``, of the squared loss, against the moments that it is about."""
+    most = limits or Limits()
+
+    def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
+        compared = _compared(claim, source or {})
+        problem: MomentProblem = moment_problem_of(claim, moments, most)
+        stated = {name: getattr(moments, name) for name in ("error", "target_mean", "target_variance")}
+        stated |= {"made": dict(moments.made), "constant": problem.constant}
+        data = {**vars(claim.data), "kind": "moments", **stated}
+        prove = partial(problem.prove, fast=fast, exhaustive=exhaustive)
+        proved = _statement(claim, arrays["coef"], problem.candidates, problem.size, data, problem.objective, prove)
+        return replace(proved, source=compared)
+
+    return _verdict(path, most, check)
+
+
+def _verdict(path: str, limits: Limits, check: Callable[[Claim, dict[str, Array]], Statement]) -> Verdict:
+    """Whatever happens in a check ends as one of three verdicts, and only a statement as an acceptance."""
+    author = None
+    try:
+        with strict():
+            claim, arrays = read(path, limits)
+            author = claim.author
+            statement = check(claim, arrays)
+        return Verdict("accepted", statement.sentence, statement, author)
+    except Rejected as rejected:
+        reason = str(rejected)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        reason = f"a number of the check is beyond float64 ({error})"
+    except (Undecided, MemoryError) as ended:
+        reason = str(ended) or "not decided: there is no more memory"
+        return Verdict("undecided", reason, None, author)
+    return Verdict("rejected", reason, None, author)
+
+
+def _compared(claim: Claim, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What the author says of the rows and the store's manifest says too."""
+    said = {name: value for name, value in claim.author.scope.items() if name in source}
+    for name, value in said.items():
+        same = canonical(value) == canonical(source[name])
+        require(same, f"the scope says {name} {value!r}, and the store's manifest says {source[name]!r}")
+    return said
+
+
+def _statement(
+    claim: Claim,
+    coef: Floats,
+    candidates: NDArray[np.bool_],
+    size: int,
+    data: dict[str, Any],
+    evaluate: Callable[[tuple[int, ...], Floats, float], tuple[float, float]],
+    prove: Callable[[float], str],
+) -> Statement:
+    """The statements that claims of both kinds make; ``evaluate`` gives the objective and its error."""
+    result, stated = claim.result, claim.problem
+    usable = len(result.support) <= size and candidates[list(result.support)].all()
+    require(usable, f"the support {list(result.support)} is not among the sets of the claim")
+    value, error = evaluate(result.support, coef, result.intercept)
+    require(
+        value + error <= result.upper_bound,
+        f"the support reaches {value:.12g} (rounding {error:.1g}), and the claim is {result.upper_bound:.12g}",
+    )
+    proof = prove(result.lower_bound)
+    require(result.lower_bound <= result.upper_bound, "the lower bound is above the upper bound")
+    return Statement(
+        data=data,
+        loss=stated.loss,
+        ridge=stated.ridge,
+        class_weight=stated.class_weight,
+        k=stated.k,
+        among=None if stated.among is None else len(stated.among),
+        support=result.support,
+        objective=value,
+        upper_bound=result.upper_bound,
+        lower_bound=result.lower_bound,
+        tolerance=result.tolerance,
+        proof=proof,
+    )
+
+
+def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool, lower: float) -> str:
+    """No set has F below ``lower``; returns how that was proved."""
+    if exhaustive:
+        return check_exhaustively(problem, lower)
+    if isinstance(claim.proof, Tree):
+        return check_tree(problem, claim.proof, arrays, lower)
+    if problem.size == 0:
+        nothing = np.zeros(0, dtype=np.int64)
+        return counted("sweep", 0, 0, check_open_sets(problem, nothing, all_sets(0, 0), lower))
+    if problem.loss == "squared":
+        return check_pair_sweep(problem, lower, fast)
+    if problem.loss == "hinge":
+        return check_hinge_sweep(problem, lower)
+    assert claim.proof.box is not None
+    return check_dual_sweep(problem, claim.proof.box, arrays, lower)

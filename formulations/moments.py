@@ -26,11 +26,14 @@ from formulations.errors import InputError, UnsupportedProblem
 from formulations.fit import Fits, fit_supports
 from formulations.losses import Loss, Squared
 from formulations.problem import (
+    LARGEST,
+    LEAST,
     ProbeProblem,
     SparseProbeProblem,
     checked_among,
     checked_k,
     checked_ridge,
+    in_range,
     value_digest,
 )
 
@@ -98,6 +101,10 @@ class Moments:
             raise InputError(
                 f"the error of the moments is {self.error:g}: give a bound between 0 and {LARGEST_ERROR:g}"
             )
+        for name, value in (("mean", self.mean), ("deviation", np.sqrt(np.abs(np.diagonal(self.covariance))))):
+            if not in_range(value).all():
+                j = int(np.argmin(in_range(value)))
+                raise InputError(f"the {name} of column {j} is {value[j]:g}: rescale it into {LEAST:g} to {LARGEST:g}")
         self._check_second_moments()
         try:
             json.dumps(dict(self.made), allow_nan=False)

@@ -50,9 +50,9 @@ def test_new_rows_are_standardised_as_the_training_rows() -> None:
     instance = known("weighted", 4, "logistic")
     solution = op.solve(instance.problem)
     again = predict(instance.problem, instance.X, solution.support, solution.coef, solution.intercept)
-    np.testing.assert_allclose(
-        again, instance.problem.Z[:, list(solution.support)] @ solution.coef + solution.intercept
-    )
+    used = instance.problem.w > 0
+    Z = instance.problem.Z[np.ix_(used, list(solution.support))]
+    np.testing.assert_allclose(again[used], Z @ solution.coef + solution.intercept)
 
 
 def test_problem_of_labelled_rows() -> None:

@@ -126,7 +126,7 @@ def test_the_certificate_is_accepted_on_its_data_only(loss, weighted, tmp_path):
     probe = KSparseProbe(2, loss, class_weight={"yes": 2.0} if weighted else None)
     probe.fit(X, y, counts if weighted else None)
     path = probe.certificate_.save(tmp_path / "probe.cert")
-    w = probe.solution_.problem.w if weighted else None
+    w = probe.solution_.problem.sample_weight
     assert op.verify(path, X, y, w).accepted
     changed = X.copy()
     changed[3, 5] += 1e-9

@@ -29,6 +29,8 @@ from optprobe.heuristics import incumbent
 if TYPE_CHECKING:
     from optprobe.engines.auto import Choice
 
+LARGEST_TOLERANCE = 0.01
+"""In units of the loss (or of the target's variance): with a larger one everything would be optimal."""
 SEPARABLE = 1e-9
 """The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
 
@@ -64,8 +66,9 @@ def solve(
     UnsupportedProblem
         If the engine cannot solve this problem; the sentence names one that can.
     """
-    if not (tolerance > 0 and np.isfinite(tolerance)):
-        raise InputError(f"the tolerance is {tolerance:g}: give a positive number")
+    most = LARGEST_TOLERANCE * (problem.variance if isinstance(problem, MomentProblem) else 1.0)
+    if not 0 < tolerance <= most:
+        raise InputError(f"the tolerance is {tolerance:g}: give a positive number, at most {most:g}")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"the time limit is {time_limit:g} s: give a positive number")
     asked = None if method == "auto" else engine_named(method)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,9 @@ import pytest
 from adversarial import KINDS, known
 from exact import ExactProblem, Truth
 from flint import arb
+from sealing import altered, claiming
 
-from optprobe.certificates import Certificate, verify
+from optprobe.certificates import verify
 from optprobe.engines import solve
 
 
@@ -28,15 +28,14 @@ def test_two_checkers_agree(kind: str, loss: str, tmp_path: Path) -> None:
         data = instance.X, instance.y, instance.sample_weight
         truth, stated = Truth(problem), ExactProblem(problem)
         certificate = solve(problem).certificate()
-        result, coef = certificate.claim["result"], certificate.arrays["coef"]
+        result, coef = certificate.claim.result, certificate.arrays["coef"]
         assert verify(certificate.save(path), *data).accepted
-        assert truth.proves(result["lower_bound"] - 1e-10)
-        assert stated.objective(tuple(result["support"]), coef, result["intercept"]) <= arb(result["upper_bound"])
+        assert truth.proves(result.lower_bound - 1e-10)
+        assert stated.objective(result.support, coef, result.intercept) <= arb(result.upper_bound)
         for moved in (-1e-6, 1e-12, 1e-10, 1e-8, 1e-6):
-            claim = copy.deepcopy(certificate.claim)
-            claim["result"]["lower_bound"] = instance.optimum + moved
-            claim["result"]["upper_bound"] = max(result["upper_bound"], instance.optimum + moved)
-            accepted = verify(Certificate(claim, certificate.arrays).save(path), *data).accepted
+            lower = instance.optimum + moved
+            bounds = {"lower_bound": lower, "upper_bound": max(result.upper_bound, lower)}
+            accepted = verify(altered(certificate, claiming(bounds), path), *data).accepted
             assert not (accepted and truth.refutes(instance.optimum + moved))
             assert not accepted or truth.proves(instance.optimum + moved - 1e-10)
         assert truth.refutes(instance.optimum + 1e-8)
@@ -48,11 +47,10 @@ def test_the_upper_bound_is_above_the_exact_objective(loss: str, tmp_path: Path)
     for seed in range(4):
         instance = known("heavy", 800 + seed, loss, largest_k=3)
         certificate = solve(instance.problem).certificate()
-        result = certificate.claim["result"]
-        support = tuple(result["support"])
-        value = ExactProblem(instance.problem).objective(support, certificate.arrays["coef"], result["intercept"])
-        claim = copy.deepcopy(certificate.claim)
+        result = certificate.claim.result
+        stated = ExactProblem(instance.problem)
+        value = stated.objective(result.support, certificate.arrays["coef"], result.intercept)
         below = float(np.nextafter(float(value.mid()), -1.0))
-        claim["result"].update(upper_bound=below, lower_bound=min(result["lower_bound"], below - 1e-9), tolerance=1.0)
-        path = Certificate(claim, certificate.arrays).save(tmp_path / "a.cert")
+        bounds = {"upper_bound": below, "lower_bound": min(result.lower_bound, below - 1e-9)}
+        path = altered(certificate, claiming(bounds), tmp_path / "a.cert")
         assert "reaches" in verify(path, instance.X, instance.y).reason

@@ -115,11 +115,14 @@ def test_compare_names_every_method(data: Path, capsys: pytest.CaptureFixture[st
 
 def test_cite(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["solve", str(data), "--k", "2", "--loss", "squared", "--out", str(data.parent), "--json"])
-    assert main(["cite", last_json(capsys)["certificate"]]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("@misc{optprobe-")
-    assert "no set of 2" in printed
-    assert "certified optimal" in printed
+    certificate = last_json(capsys)["certificate"]
+    for more, certified in ((["--data", str(data)], True), ([], False)):
+        assert main(["cite", certificate, *more]) == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith("@misc{optprobe-")
+        assert "no set of 2" in printed
+        assert ("certified optimal" in printed) == certified
+        assert ("claimed, not verified here" in printed) != certified
 
 
 def test_cite_says_what_is_not_certified(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +145,7 @@ def test_the_setting_of_the_paper_says_its_scope(data: Path, capsys: pytest.Capt
     assert record["scope"] == "among these 6 neurons"
     assert abs(record["ridge"] - 100 / np.sqrt(60)) < 1e-12
     assert main(["verify", record["certificate"], "--data", str(data)]) == 0
-    assert "among 6 columns" in capsys.readouterr().out
+    assert "at most 2 of 6 columns" in capsys.readouterr().out
     assert main(["cite", record["certificate"]]) == 0
     assert "Among these 6 of the 12 neurons" in capsys.readouterr().out
 

@@ -71,7 +71,9 @@ def test_solves_and_verifies_as_from_activations(
         assert certificate.endswith(".moments.cert")
         for mode in ([], ["--fast"], ["--exhaustive"]):
             assert main(["verify", certificate, "--data", str(folder), *mode]) == 0
-            assert f"from the moments of {len(data.y_train)} rows" in capsys.readouterr().out
+            printed = capsys.readouterr().out
+            assert f"the moments of {len(data.y_train)} rows" in printed
+            assert f"{feature} (as in the store's manifest)" in printed
         assert main(["verify", certificate, "--data", str(tmp_path / "rows.npz")]) == 1
         assert "about moments" in capsys.readouterr().out
         assert main(["verify", expected["certificate"], "--data", str(folder)]) in (1, 2)

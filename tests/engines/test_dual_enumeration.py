@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from adversarial import KINDS, known
 
-from optprobe.certificates.checker import dual_sweep, hinge_sweep
+from optprobe.certificates.checker import Rejected, dual_sweep, hinge_sweep
+from optprobe.certificates.checker.minorant import below, minorant_at
 from optprobe.certificates.checker.problem import Problem
 from optprobe.certificates.checker.sets import check_sets
-from optprobe.certificates.checker.verdict import Rejected
 from optprobe.engines.engine import Task
 from optprobe.engines.hinge_sweep import HingeSweep
 from optprobe.engines.kernels import minorant as kernels
@@ -74,7 +74,7 @@ def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -
     problem = Problem(stated.Z, stated.y, stated.w, allowed, "logistic", stated.ridge, stated.size)
     columns, size = stated.candidates, stated.size
     m = len(columns)
-    minorant = dual_sweep._minorant(problem, columns, rng.normal(0.0, 1.0, stated.n_rows), 0.4)
+    minorant = minorant_at(problem, columns, rng.normal(0.0, 1.0, stated.n_rows), 0.4)
     for lower in np.quantile(instance.objectives, [0.2, 0.6]):
         holds = dual_sweep._holds_zero(minorant) and size > 1
         none, zero = np.zeros(0, np.int64), np.zeros(len(minorant.omega))
@@ -84,9 +84,7 @@ def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -
             sets = np.concatenate([np.zeros((0, size), np.int64), *opened])
             if size == 3 and len(sets):
                 sets = sets[dual_sweep._open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
-            left = (
-                {tuple(row) for row in sets[dual_sweep._below(minorant, sets, lower)].tolist()} if len(sets) else set()
-            )
+            left = {tuple(row) for row in sets[below(minorant, sets, lower)].tolist()} if len(sets) else set()
             for support, objective in zip(instance.supports, instance.objectives):
                 places = tuple(np.searchsorted(columns, support))
                 assert places[0] != i or objective >= lower or places in left
@@ -165,16 +163,16 @@ def test_a_pair_leaf_closes_no_set_below_the_target(kind: str) -> None:
         best = tuple(map(int, instance.supports[np.argmin(instance.objectives)]))
         solver = PairLeaves(stated, live, best, instance.optimum)
         fit = solver.reference.fit if seed % 2 else rng.normal(0.0, 1.5, stated.n_rows)
-        checker = dual_sweep.PairLeaves(problem, fit, 0.4)
+        checker = dual_sweep.PairLeaves(problem, 0.4, {"reference": fit})
         for target in np.quantile(instance.objectives, [0.1, 0.6]):
             inside = rng.choice(len(live.columns), stated.size - 2, replace=False)
             free = np.setdiff1d(np.arange(len(live.columns)), inside)
             prefix = {int(live.columns[at]) for at in inside}
             completions = [q for q, row in enumerate(instance.supports) if prefix <= set(row.tolist())]
-            below = {tuple(instance.supports[q].tolist()) for q in completions if instance.objectives[q] < target}
+            better = {tuple(instance.supports[q].tolist()) for q in completions if instance.objectives[q] < target}
             left = solver.open_sets(inside, free, float(target))
             if left is not None:
-                assert below <= {tuple(sorted(row)) for row in live.columns[left].tolist()}
+                assert better <= {tuple(sorted(row)) for row in live.columns[left].tolist()}
             least = instance.objectives[completions].min()
             columns = [int(j) for j in live.columns[inside]]
             assert checker.check(columns, live.columns[free], float(least) - 1e-7) == len(completions)

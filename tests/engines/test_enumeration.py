@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sealing import altered, both_bounds
 
 from formulations import SparseProbeProblem, products, sparse_probe_problem
 from optprobe.certificates import verify
+from optprobe.certificates.checker import Limits
 from optprobe.certificates.checker.compiled import Replay
 from optprobe.engines import enumeration, solve
 from optprobe.engines.engine import Task
@@ -88,7 +90,7 @@ def test_every_set_above_a_threshold_is_listed(kind: str, k: int) -> None:
             sweep.q = threshold = float(smaller + share * (gains.max() - smaller)) + 1e-9
             sweep.offered = set()
             assert sweep.finished()
-            replay = Replay(sweep.A, sweep.u, threshold, k, 0.98 * ridge / (1 + ridge))
+            replay = Replay(sweep.A, sweep.u, threshold, k, 0.98 * ridge / (1 + ridge), Limits())
             replayed = {tuple(sorted(row)) for found in replay.sets() for row in found.tolist()}
             for row in sets[gains > threshold + 1e-9]:
                 better = tuple(sorted(place[int(j)] for j in row))
@@ -105,9 +107,7 @@ def test_both_replays_accept_the_truth_and_nothing_better(kind: str, tmp_path: P
         certificate.save(path)
         assert verify(path, X, y).accepted
         assert verify(path, X, y, fast=True).accepted
-        for bound in ("lower_bound", "upper_bound"):
-            certificate.claim["result"][bound] += 3e-7
-        certificate.save(path)
+        altered(certificate, both_bounds(3e-7), path)
         assert "below" in verify(path, X, y).reason
         assert "below" in verify(path, X, y, fast=True).reason
 

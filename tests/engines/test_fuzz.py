@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from adversarial import KINDS, Known, known
+from sealing import Arrays, Change, altered, both_bounds
 
 from formulations import UnsupportedProblem
-from optprobe.certificates import Certificate, verify
+from optprobe.certificates import verify
 from optprobe.engines import METHODS, solve
 
 LOSSES = ("squared", "logistic", "hinge")
@@ -22,34 +23,35 @@ MANY = int(os.environ.get("OPTPROBE_FUZZ", "1000"))
 FIGURES = Path(__file__).parents[2] / "benchmarks" / "results" / "fuzz.json"
 
 
-def tampered(certificate: Certificate, instance: Known, way: int) -> Certificate:
-    """The certificate, altered so that what it says is false."""
-    claim: dict[str, Any] = json.loads(json.dumps(certificate.claim))
-    arrays = {name: array.copy() for name, array in certificate.arrays.items()}
-    result, problem = claim["result"], claim["problem"]
-    if way == 0:  # a better bound than there is
-        result["lower_bound"] += 1e-5
-        result["upper_bound"] += 1e-5
-    elif way == 1:  # a better objective than there is
-        result["upper_bound"] = result["lower_bound"] = result["lower_bound"] - 1e-5
-    elif way == 2:  # the fit of other numbers
-        arrays["coef"] = arrays["coef"] + 1.0
-    elif way == 3:
-        result["intercept"] += 1.0
-    elif way == 4:  # another problem
-        problem["ridge"] *= 1.5
-    elif way == 5:
-        problem["loss"] = LOSSES[(LOSSES.index(problem["loss"]) + 1) % 3]
-    elif way == 6:  # other data
-        claim["data"]["X"] = "0" * 64
-    elif way == 7:
-        arrays["shift"] = arrays["shift"] + 0.01 * (arrays["inv_scale"] > 0)
-    elif way == 8:  # a column that is not there
-        result["support"] = [*result["support"], instance.problem.n_neurons]
-        arrays["coef"] = np.append(arrays["coef"], 0.0)
-    else:  # no optimum at all
-        result["lower_bound"] -= 1.0
-    return Certificate(claim, arrays)
+def tampering(instance: Known, way: int) -> Change:
+    """What makes a certificate say something false."""
+
+    def change(claim: dict[str, Any], arrays: Arrays) -> None:
+        result, problem = claim["result"], claim["problem"]
+        if way == 0:  # a better bound than there is
+            both_bounds(1e-5)(claim, arrays)
+        elif way == 1:  # a better objective than there is
+            result["upper_bound"] = result["lower_bound"] = result["lower_bound"] - 1e-5
+        elif way == 2:  # the fit of other numbers
+            arrays["coef"] = arrays["coef"] + 1.0
+        elif way == 3:
+            result["intercept"] += 1.0
+        elif way == 4:  # another problem
+            problem["ridge"] *= 1.5
+        elif way == 5:
+            problem["loss"] = LOSSES[(LOSSES.index(problem["loss"]) + 1) % 3]
+        elif way == 6:  # other data
+            claim["data"]["X"] = "0" * 64
+        elif way == 7:
+            problem["class_weight"] = "none" if problem["class_weight"] == "balanced" else "balanced"
+            both_bounds(1e-3)(claim, arrays)
+        elif way == 8:  # a column that is not there
+            result["support"] = [*result["support"], instance.problem.n_neurons]
+            arrays["coef"] = np.append(arrays["coef"], 0.0)
+        else:  # another sum of rows
+            claim["data"]["n_rows"] += 1
+
+    return change
 
 
 @pytest.mark.slow
@@ -72,7 +74,7 @@ def test_many_small_instances(tmp_path: Path) -> None:
             if not (verdict := verify(path, instance.X, instance.y, instance.sample_weight)).accepted:
                 wrong.append((seed, method, "rejected", verdict.reason))
             way = (seed + len(method)) % 10
-            tampered(certificate, instance, way).save(path)
+            altered(certificate, tampering(instance, way), path)
             if verify(path, instance.X, instance.y, instance.sample_weight).accepted:
                 wrong.append((seed, method, "accepted though altered", way))
             figures["altered"] += 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import objective
-from .claim import Claim, Tree
+from .claim import LARGEST_TOLERANCE, Claim, Tree
 from .dual_sweep import check_dual_sweep
 from .exhaustive import all_sets, check_exhaustively
 from .file import read
@@ -130,6 +130,9 @@ def _statement(
         value + error <= result.upper_bound,
         f"the support reaches {value:.12g} (rounding {error:.1g}), and the claim is {result.upper_bound:.12g}",
     )
+    unit = data.get("target_variance", 1.0)
+    within = result.tolerance <= LARGEST_TOLERANCE * unit
+    require(within, f"the tolerance is {result.tolerance:g}, more than a hundredth of the target's variance")
     proof = prove(result.lower_bound)
     require(result.lower_bound <= result.upper_bound, "the lower bound is above the upper bound")
     return Statement(

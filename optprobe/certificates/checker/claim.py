@@ -14,6 +14,7 @@ from .text import canonical, count, described, digest, entries, number, one_of, 
 
 LEAST, LARGEST = 1e-100, 1e100
 LARGEST_TOLERANCE = 0.01
+"""In units of the loss: with a larger one everything would be optimal."""
 LARGEST_BOX = 0.9
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
@@ -148,7 +149,7 @@ def parse_claim(text: str) -> Claim:
     )
     about = _data(data)
     stated = _problem(problem, about.n_neurons)
-    claim = Claim(about, stated, _result(result, stated, about.n_neurons), _proof(proof, stated), _author(author))
+    claim = Claim(about, stated, _result(result, stated, about), _proof(proof, stated), _author(author))
     sweep = isinstance(claim.proof, Sweep)
     if isinstance(about, OfMoments):
         require(sweep and stated.loss == "squared", "of moments a sweep proves the squared loss, and nothing else")
@@ -181,18 +182,18 @@ def _problem(value: Any, n_neurons: int) -> Stated:
     )
 
 
-def _result(value: Any, problem: Stated, n_neurons: int) -> Result:
+def _result(value: Any, problem: Stated, about: Rows | OfMoments) -> Result:
     support, intercept, upper, lower, tolerance = entries(
         value, "the result", "support", "intercept", "upper_bound", "lower_bound", "tolerance"
     )
-    columns = rising(support, "the support", n_neurons)
+    columns = rising(support, "the support", about.n_neurons)
     require(len(columns) <= problem.k, f"the support has {len(columns)} columns, and k is {problem.k}")
     result = Result(
         columns,
         number(intercept, "the intercept"),
         number(upper, "the upper bound"),
         number(lower, "the lower bound"),
-        number(tolerance, "the tolerance", LEAST, LARGEST_TOLERANCE),
+        number(tolerance, "the tolerance", LEAST, LARGEST_TOLERANCE if isinstance(about, Rows) else LARGEST),
     )
     require(
         result.lower_bound <= result.upper_bound,

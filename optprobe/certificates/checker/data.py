@@ -44,12 +44,15 @@ def in_range(values: Array) -> bool:
     return bool(((size == 0) | ((size >= LEAST) & (size <= LARGEST))).all())
 
 
-def labels_of(y: Array) -> Floats:
-    """-1 for the smaller of the two values, +1 for the larger."""
-    values = np.unique(y.astype(np.float64))
-    require(np.isfinite(values).all(), "a label is not finite")
+def labels_of(y: Array, n_rows: int) -> Floats:
+    """-1 for the smaller of the two values, +1 for the larger; texts are ordered as such."""
+    if y.dtype.kind not in "US":
+        y = numbers(y, "y", (n_rows,)).astype(np.float64)
+        require(np.isfinite(y).all(), "a label is not finite")
+    require(y.shape == (n_rows,), f"y has shape {y.shape}, and the claim is about {n_rows} rows")
+    values = np.unique(y)
     require(len(values) == 2, f"the labels have {len(values)} distinct values, not two")
-    return np.where(y.astype(np.float64) == values[1], 1.0, -1.0)
+    return np.where(y == values[1], 1.0, -1.0)
 
 
 def total(values: Floats) -> Floats:

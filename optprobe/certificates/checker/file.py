@@ -40,7 +40,10 @@ def read(path: str, limits: Limits | None = None) -> tuple[Claim, dict[str, Arra
             claim = parse_claim(text)
             expected, end = layout(claim)
             require(canonical(header) == canonical(expected), "the arrays are not those that the claim needs")
-            require(start + end == size, f"the file has {size} bytes, and its header needs {start + end}")
+            require(
+                start + end == size,
+                f"the file is truncated or too long: {size} bytes, and its header needs {start + end}",
+            )
             (limits or Limits()).room(end / 4, "reading the certificate")
             body = file.read(end)
     except OSError as error:

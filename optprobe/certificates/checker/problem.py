@@ -44,7 +44,7 @@ def problem_of(claim: Claim, X: Array, y: Array, weight: Array | None, limits: L
     assert isinstance(data, Rows)
     n, p = data.n_rows, data.n_neurons
     numbers(X, "X", (n, p))
-    labels = labels_of(numbers(y, "y", (n,)))
+    labels = labels_of(y, n)
     require(data.weights is None or weight is not None, "the claim is about weighted rows, and the data has no weights")
     require(data.weights is not None or weight is None, "the data has weights, and the claim is about equal ones")
     given = np.ones(n) if weight is None else numbers(weight, "sample_weight", (n,)).astype(np.float64)

@@ -25,6 +25,9 @@ def main(arguments: list[str]) -> int:
     except Unusable as unusable:
         print(shown(f"unusable: {unusable}"), file=sys.stderr)
         return 2
+    except Exception as error:  # exit 1 means rejected, and a fault of the checker proves nothing
+        print(shown(f"unusable: the check broke off ({type(error).__name__}: {error})"), file=sys.stderr)
+        return 2
     sys.stdout.buffer.write(f"{verdict}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
     return verdict.exit_code
 

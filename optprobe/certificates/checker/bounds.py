@@ -14,6 +14,9 @@ from .problem import Problem, U
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
+UNDERFLOW = 1e-250
+"""Above what underflow adds to any sum here: 2^-1075 for each operation."""
+
 
 def gamma(n: int) -> float:
     """n u / (1 - n u): the relative error of n roundings."""
@@ -34,7 +37,7 @@ def objective(problem: Problem, support: tuple[int, ...], coef: Floats, intercep
     penalty = 0.5 * problem.ridge * float(coef @ coef)
     value = float(problem.w @ loss) + penalty
     error = float(problem.w @ (slope * (error_f + 16 * U * (1 + np.abs(f))))) * (1 + 1e-6)
-    return value, error + gamma(len(f) + 24) * value
+    return value, error + gamma(len(f) + 24) * value + UNDERFLOW
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,15 @@ def _feasible(problem: Problem, a: Floats) -> tuple[Floats, Floats]:
         a = -y * t
         value = (_entropy(t) if problem.loss == "logistic" else t) @ w
         error = gamma(n + 32) * value
-    unbalanced = np.abs(a @ w) + gamma(n + 4) * (np.abs(a) @ w)
-    return a, value - error - unbalanced * intercept_bound(problem) - 8 * U * np.abs(value)
+    unbalanced = np.abs(a @ w) + gamma(n + 4) * (np.abs(a) @ w) + UNDERFLOW
+    return a, value - error - unbalanced * intercept_bound(problem) - 8 * U * np.abs(value) - UNDERFLOW
 
 
 def _discount(problem: Problem, a: Floats, v: Floats) -> Floats:
     """Discounts rounded up, for v = Z'(w a) in any order of summation."""
     n = len(problem.w)
     norm = np.sqrt((a * a) @ problem.w) * (1 + gamma(n + 8)) * 1.001 * math.sqrt(problem.w.sum())
-    v_up = np.abs(v) + (gamma(n + 8) * norm)[:, None]
+    v_up = np.abs(v) + (gamma(n + 8) * norm + UNDERFLOW)[:, None]
     return np.asarray(v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge)))
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounds import gamma, intercept_bound
+from .bounds import UNDERFLOW, gamma, intercept_bound
 from .problem import Problem, U
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def minorant_at(problem: Problem, columns: Ints, reference: Floats, box: float) 
     error = gamma(len(y) + 8)
     squares = float(omega @ (zc * zc))
     base = 0.5 * squares - float(w @ A)
-    base -= error * (squares + float(w @ np.abs(A))) + 4 * U * float(w @ (np.abs(zeta) + np.abs(zc)))
+    base -= error * (squares + float(w @ np.abs(A))) + 4 * U * float(w @ (np.abs(zeta) + np.abs(zc))) + UNDERFLOW
     return Minorant(
         Z,
         omega,
@@ -99,7 +99,7 @@ def minorant_at(problem: Problem, columns: Ints, reference: Floats, box: float) 
         math.sqrt(squares) * (1 + TINY),
         problem.ridge,
         intercept_bound(problem) + abs(shift) * (1 + TINY),
-        abs(float(omega @ zc)) + error * float(omega @ np.abs(zc)),
+        abs(float(omega @ zc)) + error * float(omega @ np.abs(zc)) + UNDERFLOW,
     )
 
 

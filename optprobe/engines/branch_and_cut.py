@@ -191,8 +191,10 @@ class Search:
     def _leaves(self, sets: Ints) -> list[tuple[float, Point]]:
         """A bound and a point for each of the supports, from their exact fits."""
         fits = self.fit(sets)
-        duals = fits.dual if isinstance(self.problem.loss, Hinge) else [None] * len(sets)
-        points = map(Point, fits.supports, fits.coef, map(float, fits.intercept), duals)
+        if isinstance(self.problem.loss, Hinge):
+            points = list(map(Point.explicit, fits.dual))
+        else:
+            points = list(map(Point, fits.supports, fits.coef, map(float, fits.intercept)))
         return list(zip(map(float, fits.lower), points))
 
     def _split(self, node: Node) -> None:
@@ -244,7 +246,7 @@ class Search:
         """
         if not isinstance(self.problem.loss, Logistic) or node.point is None:
             return False
-        value, discount = self._discounts(node.point)
+        value, discount = self.live.value_and_discounts(node.point.dual(self.problem))
         free = node.free[np.argsort(-discount[node.free], kind="stable")]
         d, room = discount[free], value - float(discount[node.inside].sum()) - self.target
         later = []
@@ -270,14 +272,6 @@ class Search:
         place.forget()
         self._close_all_by_pairs(children)
         return True
-
-    def _discounts(self, point: Point) -> tuple[float, Floats]:
-        """g(a) and the discounts of the live columns at a point."""
-        problem = self.problem
-        f = problem.Z[:, point.columns] @ point.coef + point.intercept
-        a = problem.loss.feasible(problem.y, problem.w, problem.loss.derivative(problem.y, f))
-        v = self.live.neurons @ (problem.w * a)
-        return -float(problem.loss.conjugate(problem.y, a) @ problem.w), v * v / (2 * problem.ridge)
 
     def _close_by_fits(self, node: Node) -> None:
         """One neuron is left: fit every completion; a chain of branches carries the leaves."""

@@ -120,7 +120,7 @@ class Search:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
         start = self._first_guess()
         root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT)
-        while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
+        while self._open(root) and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
             kept, screens = root.free, root.screens
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
@@ -136,8 +136,12 @@ class Search:
         start[np.searchsorted(self.live.columns, self.support)] = 1.0
         return start
 
+    def _open(self, node: Node) -> bool:
+        """Whether a node must be split; the bound of one support stays below a target finer than its fit's own gap."""
+        return node.bound < self.target and not node.settled
+
     def _push(self, node: Node) -> None:
-        if node.bound < self.target:
+        if self._open(node):
             heapq.heappush(self.heap, (node.bound, next(self.order), node))
         else:
             node.forget()

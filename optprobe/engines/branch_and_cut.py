@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from formulations import Fits, ProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Progress
-from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Engine, Task
+from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Engine, Task
 from optprobe.engines.pair_leaves import PairLeaves
 from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.solution import Outcome
@@ -236,7 +236,7 @@ class Search:
             return False
         for start in range(0, len(sets), FITS_AT_ONCE):
             self.fit(sets[start : start + FITS_AT_ONCE])
-        node.by_pairs, node.bound = True, self.target
+        node.by_pairs, node.bound = True, min(self.target, self.upper * (1 - FITTED))
         node.forget()
         self.pair_leaves += 1
         return True

@@ -109,7 +109,7 @@ def check_moments(seed: int, folder: Path, cut: Any) -> None:
 OF_SQUARED_LOSS = [seed for seed in range(ALL) if LOSSES[seed // 6 % 3] == "squared"]
 
 
-@pytest.mark.parametrize("seed", OF_SQUARED_LOSS[:12])
+@pytest.mark.parametrize("seed", OF_SQUARED_LOSS[:6])
 def test_what_moments_end_with_is_accepted(seed: int, tmp_path: Path, cut_short: Any) -> None:
     check_moments(seed, tmp_path, cut_short)
 
@@ -120,16 +120,15 @@ def test_what_many_moments_end_with_is_accepted(tmp_path: Path, cut_short: Any) 
         check_moments(seed, tmp_path, cut_short)
 
 
-@pytest.mark.parametrize(("k", "ridge"), [(3, 0.01), (3, 0.001), (4, 0.003)])
-def test_cutting_planes_split_by_first_neurons(k: int, ridge: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "ridge"), [(1, 0.01), (3, 0.01), (3, 0.003)])
+def test_cutting_planes_split_by_first_neurons(seed: int, ridge: float, tmp_path: Path) -> None:
     """Nodes of three neurons whose dual vector is a combination of cuts, which no sparse point stands for."""
-    for seed in range(3):
-        rng = np.random.default_rng([5, seed])
-        X = rng.standard_normal((150, 12))
-        y = np.where(X @ rng.standard_normal(12) + rng.standard_normal(150) > 0, 1.0, -1.0)
-        solution = solve(sparse_probe_problem(X, y, k, loss="logistic", ridge=ridge), "outer_approximation")
-        assert solution.optimal
-        assert verify(solution.certificate().save(tmp_path / "a.cert"), X, y).accepted
+    rng = np.random.default_rng([5, seed])
+    X = rng.standard_normal((60, 12))
+    y = np.where(X @ rng.standard_normal(12) + rng.standard_normal(60) > 0, 1.0, -1.0)
+    solution = solve(sparse_probe_problem(X, y, 3, loss="logistic", ridge=ridge), "outer_approximation")
+    assert solution.optimal
+    assert verify(solution.certificate().save(tmp_path / "a.cert"), X, y).accepted
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -154,3 +153,15 @@ def test_all_columns_with_a_tolerance_finer_than_a_fit(loss: str, method: str, t
         assert solution.status in (Status.OPTIMAL, Status.UNFINISHED)
         verdict = verify(solution.certificate().save(tmp_path / "a.cert"), instance.X, instance.y)
         assert verdict.accepted, str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "k"), [("duplicates", 1, 1), ("plain", 10, 2), ("ties", 2, 1), ("ties", 10, 2)]
+)
+def test_a_sweep_with_a_tolerance_finer_than_a_fit(kind: str, seed: int, k: int, tmp_path: Path) -> None:
+    """The checker fits what the sweep fitted, and need not come as close."""
+    instance = known(kind, seed, "hinge", largest_k=1)
+    solution = solve(instance.problem.restated(k=k), "dual_enumeration", tolerance=1e-13)
+    assert not solution.optimal
+    verdict = verify(solution.certificate().save(tmp_path / "a.cert"), instance.X, instance.y, instance.sample_weight)
+    assert verdict.accepted, str(verdict)

@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow fuzz clean
+.PHONY: quickstart test lint slow fuzz attack clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ slow: $(STAMP)
 
 fuzz: $(STAMP)
 	OPTPROBE_FUZZ=100000 $(BIN)/pytest -m slow tests/engines/test_fuzz.py
+
+attack: $(STAMP)
+	OPTPROBE_ATTACK=1000000 $(BIN)/pytest -m slow tests/certificates/test_random_proofs.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -12,8 +12,10 @@ import numpy as np
 
 from optprobe.certificates.exact.standard import Problem
 
-WIDTHS = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
+WIDTHS = (4.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """Widths of the parabola in place of the kink, one after the other."""
+NARROWER = (*WIDTHS, 1e-8, 1e-9)
+MOST_KINKS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,47 +51,75 @@ def _slopes(loss: str, margin: np.ndarray, width: float) -> tuple[np.ndarray, np
     return t * (short - width * t / 2), t, ((t > 0) & (t < 1)) / width
 
 
-def fit(problem: Problem, sets: np.ndarray, steps: int = 40) -> Fits:
-    """Fits of m sets of s columns each."""
+def fit(problem: Problem, sets: np.ndarray, steps: int = 40, *, narrower: bool = False) -> Fits:
+    """Fits of m sets of s columns each; with narrower parabolas, if that is asked for."""
     m, s = sets.shape
     with np.errstate(all="ignore"):
         columns = np.concatenate([problem.Z.T[sets], np.ones((m, 1, len(problem.y)))], axis=1)
         columns *= problem.y
         beta = np.zeros((m, s + 1))
-        for width in WIDTHS if problem.loss == "hinge" else (1.0,):
+        widths = NARROWER if narrower else WIDTHS
+        for width in widths if problem.loss == "hinge" else (1.0,):
             beta = _minimise(problem, columns, beta, width, steps)
             last = width
         margin = np.einsum("ms,msn->mn", beta, columns)
         t = _slopes(problem.loss, margin, last)[1]
+        if problem.loss == "hinge":
+            for i in range(m):
+                _polish(problem, columns[i], beta[i], t[i])
         dual = -problem.y * t
     clean = [np.where(np.isfinite(each), each, 0.0) for each in (beta[:, :-1], beta[:, -1], dual)]
     return Fits(*clean)
 
 
+def _polish(problem: Problem, columns: np.ndarray, beta: np.ndarray, t: np.ndarray) -> None:
+    """Replace a fit of the hinge loss by the minimum that has the same rows at the kink, if there is one."""
+    kinks = np.flatnonzero((t > 0) & (t < 1) & (problem.w > 0))
+    m, size = len(kinks), len(beta)
+    if not 0 < m <= MOST_KINKS:
+        return
+    at, w = columns[:, kinks], problem.w
+    curvature = np.diag(np.append(np.full(size - 1, problem.ridge), 0.0))
+    system = np.block([[np.zeros((m, m)), at.T], [-at * w[kinks], curvature]])
+    right = np.append(np.ones(m), columns @ (w * (t == 1)))
+    solved = _solve(system[None], right[None])[0]
+    if solved.any() and (np.abs(solved[:m] - 0.5) <= 0.5 + 1e-9).all():
+        t[kinks], beta[:] = np.clip(solved[:m], 0.0, 1.0), solved[m:]
+
+
 def _minimise(problem: Problem, columns: np.ndarray, beta: np.ndarray, width: float, steps: int) -> np.ndarray:
-    """Damped Newton steps for all sets, until none of them descends."""
+    """Damped Newton steps for all sets, until none of them descends.
+
+    A set whose step does not descend, however short, gets a larger multiple of the identity in the next.
+    """
     m, size, _ = columns.shape
     ridge = np.full(size, problem.ridge)
     ridge[-1] = 0.0
+    extra = np.full(m, 1e-10)
     value, slope, hessian = _expand(problem, columns, beta, ridge, width)
     for _ in range(steps):
-        tiny = 1e-13 * np.einsum("mss->m", hessian)[:, None, None] + 1e-300
-        step = _solve(hessian + tiny * np.eye(size), slope)
+        step = _solve(hessian + extra[:, None, None] * np.eye(size), slope)
         length, moved = np.ones(m), np.zeros(m, dtype=bool)
-        for _ in range(30):
+        for _ in range(8):
             trial = beta - length[:, None] * step
-            new = _expand(problem, columns, trial, ridge, width)
-            better = ~moved & (new[0] <= value)
+            better = ~moved & (_value(problem, columns, trial, ridge, width) < value)
             moved |= better
             beta = np.where(better[:, None], trial, beta)
             if moved.all():
                 break
-            length = np.where(moved, length, length / 2)
-        before = value
-        value, slope, hessian = _expand(problem, columns, beta, ridge, width)
-        if (before - value <= 1e-17 * (1 + np.abs(value))).all():
+            length = np.where(moved, length, length / 4)
+        extra = np.where(moved, np.maximum(extra / 10, 1e-14), np.minimum(extra * 100, 1e6))
+        still = (np.abs(slope) > 1e-15).any(axis=1) & (moved | (extra < 1e6))
+        if not still.any():
             break
+        value, slope, hessian = _expand(problem, columns, beta, ridge, width)
     return beta
+
+
+def _value(problem: Problem, columns: np.ndarray, beta: np.ndarray, ridge: np.ndarray, width: float) -> np.ndarray:
+    """Every set's objective."""
+    loss = _slopes(problem.loss, np.einsum("ms,msn->mn", beta, columns), width)[0]
+    return np.asarray(loss @ problem.w + (beta**2 @ ridge) / 2)
 
 
 def _expand(

@@ -9,9 +9,7 @@ from flint import arb, arb_mat
 
 from optprobe.certificates.exact.balls import Balls, column, exactly, matrix
 from optprobe.certificates.exact.duality import Duality
-from optprobe.certificates.exact.fits import Fits
-
-MOST_KINKS = 200
+from optprobe.certificates.exact.fits import MOST_KINKS, Fits
 
 
 def refined(duality: Duality, columns: Sequence[int], fits: Fits) -> Balls | None:

@@ -93,9 +93,12 @@ class Sweep:
 
     def _insist(self, columns: list[int]) -> None:
         """Prove it of one set with more steps and more bits, or raise `Rejected`."""
-        fits = fit(self.problem, np.array([columns], dtype=np.int64).reshape(1, -1), steps=400)
+        one = np.array([columns], dtype=np.int64).reshape(1, -1)
+        fits = fit(self.problem, one, steps=400)
         with precision(2 * PRECISION):
             vectors = [self.duality.feasible(fits.dual[0])]
+            if self.problem.loss == "hinge":
+                vectors.append(self.duality.feasible(fit(self.problem, one, steps=400, narrower=True).dual[0]))
             better = refined(self.duality, columns, fits)
             if better is not None:
                 vectors.append(self.duality.balanced(better))

@@ -168,7 +168,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 WRONG = (None, True, 0, -1, 2**31, 10**400, 0.5, -1e300, "", "a\nb", [], [0], [1, 0], {}, {"kind": "tree"})
 
 
-HARMLESS = (("result", "tolerance"), ("result", "lower_bound"), ("proof", "box"))
+HARMLESS = (("result", "tolerance"), ("result", "lower_bound"), ("result", "upper_bound"), ("proof", "box"))
 """Fields, apart from the author's, that may be replaced in a claim that stays true."""
 
 

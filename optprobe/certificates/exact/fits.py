@@ -6,15 +6,18 @@ its kink replaced by a parabola that grows ever narrower.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optprobe.certificates.exact.standard import Problem
 
-WIDTHS = (4.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
-"""Widths of the parabola in place of the kink, one after the other."""
-NARROWER = (*WIDTHS, 1e-8, 1e-9)
+ROUGH = (4.0, 1.0, 0.1, 1e-2)
+"""Widths of the parabola in place of the kink, one after the other, where there is room above the lower bound."""
+FINE = (*ROUGH, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+"""Widths after which the rows at the kink are known, in most cases."""
+FINEST = (*FINE, 1e-8, 1e-9)
 MOST_KINKS = 200
 
 
@@ -51,25 +54,29 @@ def _slopes(loss: str, margin: np.ndarray, width: float) -> tuple[np.ndarray, np
     return t * (short - width * t / 2), t, ((t > 0) & (t < 1)) / width
 
 
-def fit(problem: Problem, sets: np.ndarray, steps: int = 40, *, narrower: bool = False) -> Fits:
-    """Fits of m sets of s columns each; with narrower parabolas, if that is asked for."""
+def fit(problem: Problem, sets: np.ndarray, steps: int = 40, widths: Sequence[float] = FINE) -> Fits:
+    """Fits of m sets of s columns each: rough ones for the widths that are, else as good as float64 allows."""
     m, s = sets.shape
+    enough = 1e-8 if widths is ROUGH else 1e-15
     with np.errstate(all="ignore"):
         columns = np.concatenate([problem.Z.T[sets], np.ones((m, 1, len(problem.y)))], axis=1)
         columns *= problem.y
         beta = np.zeros((m, s + 1))
-        widths = NARROWER if narrower else WIDTHS
         for width in widths if problem.loss == "hinge" else (1.0,):
-            beta = _minimise(problem, columns, beta, width, steps)
+            beta = _minimise(problem, columns, beta, width, steps, enough)
             last = width
-        margin = np.einsum("ms,msn->mn", beta, columns)
-        t = _slopes(problem.loss, margin, last)[1]
-        if problem.loss == "hinge":
+        t = _slopes(problem.loss, _product(beta, columns), last)[1]
+        if problem.loss == "hinge" and widths is not ROUGH:
             for i in range(m):
                 _polish(problem, columns[i], beta[i], t[i])
         dual = -problem.y * t
     clean = [np.where(np.isfinite(each), each, 0.0) for each in (beta[:, :-1], beta[:, -1], dual)]
     return Fits(*clean)
+
+
+def _product(beta: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The margins of every set's fit."""
+    return np.asarray((beta[:, None, :] @ columns)[:, 0, :])
 
 
 def _polish(problem: Problem, columns: np.ndarray, beta: np.ndarray, t: np.ndarray) -> None:
@@ -87,49 +94,62 @@ def _polish(problem: Problem, columns: np.ndarray, beta: np.ndarray, t: np.ndarr
         t[kinks], beta[:] = np.clip(solved[:m], 0.0, 1.0), solved[m:]
 
 
-def _minimise(problem: Problem, columns: np.ndarray, beta: np.ndarray, width: float, steps: int) -> np.ndarray:
-    """Damped Newton steps for all sets, until none of them descends.
+def _minimise(
+    problem: Problem, columns: np.ndarray, beta: np.ndarray, width: float, steps: int, enough: float
+) -> np.ndarray:
+    """Damped Newton steps for all sets, until no entry of a set's gradient is above ``enough``, or none descends.
 
     A set whose step does not descend, however short, gets a larger multiple of the identity in the next.
     """
-    m, size, _ = columns.shape
-    ridge = np.full(size, problem.ridge)
-    ridge[-1] = 0.0
-    extra = np.full(m, 1e-10)
-    value, slope, hessian = _expand(problem, columns, beta, ridge, width)
+    size = columns.shape[1]
+    beta, left, extra = beta.copy(), np.arange(len(beta)), np.full(len(beta), 1e-10)
     for _ in range(steps):
-        step = _solve(hessian + extra[:, None, None] * np.eye(size), slope)
-        length, moved = np.ones(m), np.zeros(m, dtype=bool)
+        value, slope, hessian = _expand(problem, columns, beta[left], width)
+        going = (np.abs(slope) > enough).any(axis=1) & (extra[left] < 1e6)
+        if not going.all():
+            left, value, slope, hessian = left[going], value[going], slope[going], hessian[going]
+            columns = columns[going]
+        if not len(left):
+            break
+        step = _solve(hessian + extra[left, None, None] * np.eye(size), slope)
+        length, moved = np.ones(len(left)), np.zeros(len(left), dtype=bool)
+        start = beta[left]
         for _ in range(8):
-            trial = beta - length[:, None] * step
-            better = ~moved & (_value(problem, columns, trial, ridge, width) < value)
+            trial = start - length[:, None] * step
+            better = ~moved & (_value(problem, columns, trial, width) < value)
             moved |= better
-            beta = np.where(better[:, None], trial, beta)
+            beta[left[better]] = trial[better]
             if moved.all():
                 break
             length = np.where(moved, length, length / 4)
-        extra = np.where(moved, np.maximum(extra / 10, 1e-14), np.minimum(extra * 100, 1e6))
-        still = (np.abs(slope) > 1e-15).any(axis=1) & (moved | (extra < 1e6))
-        if not still.any():
-            break
-        value, slope, hessian = _expand(problem, columns, beta, ridge, width)
+        stuck = ~moved & (np.abs(slope) < 1e-10).all(axis=1)
+        grown = np.where(stuck, 1e6, np.minimum(extra[left] * 100, 1e6))
+        extra[left] = np.where(moved, np.maximum(extra[left] / 10, 1e-14), grown)
     return beta
 
 
-def _value(problem: Problem, columns: np.ndarray, beta: np.ndarray, ridge: np.ndarray, width: float) -> np.ndarray:
+def _penalty(problem: Problem, size: int) -> np.ndarray:
+    """The ridge of every coefficient; the intercept has none."""
+    ridge = np.full(size, problem.ridge)
+    ridge[-1] = 0.0
+    return ridge
+
+
+def _value(problem: Problem, columns: np.ndarray, beta: np.ndarray, width: float) -> np.ndarray:
     """Every set's objective."""
-    loss = _slopes(problem.loss, np.einsum("ms,msn->mn", beta, columns), width)[0]
-    return np.asarray(loss @ problem.w + (beta**2 @ ridge) / 2)
+    loss = _slopes(problem.loss, _product(beta, columns), width)[0]
+    return np.asarray(loss @ problem.w + (beta**2 @ _penalty(problem, beta.shape[1])) / 2)
 
 
 def _expand(
-    problem: Problem, columns: np.ndarray, beta: np.ndarray, ridge: np.ndarray, width: float
+    problem: Problem, columns: np.ndarray, beta: np.ndarray, width: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Value, gradient and Hessian of every set's objective."""
-    loss, t, curvature = _slopes(problem.loss, np.einsum("ms,msn->mn", beta, columns), width)
+    ridge = _penalty(problem, beta.shape[1])
+    loss, t, curvature = _slopes(problem.loss, _product(beta, columns), width)
     value = loss @ problem.w + (beta**2 @ ridge) / 2
-    slope = ridge * beta - np.einsum("msn,mn->ms", columns, problem.w * t)
-    hessian = np.einsum("msn,mn,mtn->mst", columns, problem.w * curvature, columns, optimize=True)
+    slope = ridge * beta - (columns @ (problem.w * t)[:, :, None])[:, :, 0]
+    hessian = (columns * (problem.w * curvature)[:, None, :]) @ columns.transpose(0, 2, 1)
     return value, slope, hessian + np.diag(ridge)
 
 

@@ -11,7 +11,7 @@ from optprobe.certificates.exact.balls import FINER, Balls, add, dot, exactly, p
 from optprobe.certificates.exact.duality import Duality
 from optprobe.certificates.exact.quadratic import value_of
 
-ROWS_AT_A_TIME = 32
+ROWS_AT_A_TIME = 128
 KEPT_NUMBERS = 30_000_000
 
 

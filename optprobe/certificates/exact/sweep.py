@@ -14,7 +14,7 @@ from flint import arb
 
 from optprobe.certificates.exact.balls import PRECISION, precision, show
 from optprobe.certificates.exact.duality import Duality
-from optprobe.certificates.exact.fits import Fits, fit
+from optprobe.certificates.exact.fits import FINE, FINEST, ROUGH, Fits, fit
 from optprobe.certificates.exact.nodes import reaches, screened
 from optprobe.certificates.exact.refine import refined
 from optprobe.certificates.exact.verdict import Clock, Rejected
@@ -81,24 +81,32 @@ class Sweep:
             self._own(np.hstack([before, own]))
 
     def _own(self, sets: np.ndarray) -> None:
-        """Prove it of sets by their own fits."""
-        fits = fit(self.problem, sets)
-        for i, columns in enumerate(sets.tolist()):
-            self.clock.check(self.progress)
-            value = self.duality.of_set(self.duality.feasible(fits.dual[i]), columns)
-            if not value >= self.lower:
-                self._insist(columns)
+        """Prove it of sets by their own fits: rough ones first, better ones for those that are left."""
+        for widths in (ROUGH, FINE):
+            fits, left = fit(self.problem, sets, widths=widths), []
+            for i, columns in enumerate(sets.tolist()):
+                self.clock.check(self.progress)
+                if self.duality.of_set(self.duality.feasible(fits.dual[i]), columns) >= self.lower:
+                    self.proved += 1
+                    self.fitted += 1
+                else:
+                    left.append(i)
+            sets = sets[left]
+            if not left:
+                return
+        for columns in sets.tolist():
+            self._insist(columns)
             self.proved += 1
             self.fitted += 1
 
     def _insist(self, columns: list[int]) -> None:
         """Prove it of one set with more steps and more bits, or raise `Rejected`."""
         one = np.array([columns], dtype=np.int64).reshape(1, -1)
-        fits = fit(self.problem, one, steps=400)
+        fits = fit(self.problem, one, 400)
         with precision(2 * PRECISION):
             vectors = [self.duality.feasible(fits.dual[0])]
             if self.problem.loss == "hinge":
-                vectors.append(self.duality.feasible(fit(self.problem, one, steps=400, narrower=True).dual[0]))
+                vectors.append(self.duality.feasible(fit(self.problem, one, 400, FINEST).dual[0]))
             better = refined(self.duality, columns, fits)
             if better is not None:
                 vectors.append(self.duality.balanced(better))

@@ -15,7 +15,7 @@ from optprobe.certificates.exact.sweep import Sweep
 from optprobe.certificates.exact.verdict import Clock, Rejected
 
 LEAF, BRANCH, SCREEN, PAIRS = range(4)
-VECTORS_AT_A_TIME = 32
+VECTORS_AT_A_TIME = 64
 KEPT_DISCOUNTS = 50_000_000
 """Discounts that are kept, 8 bytes each; others are made anew."""
 

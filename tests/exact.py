@@ -1,7 +1,6 @@
-"""A second checker, for small instances: the claim alone, every set, in rational and ball arithmetic.
+"""F of small problems in ball and rational arithmetic: the claim alone, every set, and no theorem but weak duality.
 
-No rounding, no theorem but weak duality, and nothing of the first checker. Rational numbers carry everything but the
-logarithms of the logistic loss, which are balls of 200 bits.
+Problems of the formulations are stated to the exact checker, whose balls hold the objective and the bounds.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpq_mat
 
 from formulations import SparseProbeProblem, fit_supports
+from optprobe.certificates.exact.duality import Duality
+from optprobe.certificates.exact.standard import Problem
 
 ctx.prec = 200
 Rationals = list[fmpq]
@@ -25,52 +26,17 @@ class ExactProblem:
     """The numbers of a problem as they are stored in float64, taken to be exact."""
 
     def __init__(self, problem: SparseProbeProblem) -> None:
-        self.problem, self.loss = problem, problem.loss.name
-        self.y, self.w, self.ridge = exact(problem.y), exact(problem.w), exact(np.array([problem.ridge]))[0]
-        self.Z = [exact(column) for column in problem.Z.T]
+        candidates = [int(j) for j in problem.candidates]
+        stated = problem.loss.name, float(problem.ridge), int(problem.k), problem.Z, problem.y, problem.w, candidates
+        self.duality = Duality(Problem(*stated))
 
     def objective(self, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> arb:
         """The objective at one point."""
-        b, b0 = exact(coef), exact(np.array([intercept]))[0]
-        total = arb(self.ridge * sum((c * c for c in b), fmpq(0)) / 2)
-        for i, (y, w) in enumerate(zip(self.y, self.w)):
-            f = b0 + sum((c * self.Z[j][i] for c, j in zip(b, support)), fmpq(0))
-            total += arb(w) * self._value(y, f)
-        return total
+        return self.duality.objective(support, np.asarray(coef), float(intercept))
 
     def lower_bound(self, support: tuple[int, ...], a: np.ndarray) -> arb:
         """Weak duality for one support: ``g(a) - |v_S|^2 / (2 ridge)``, at ``a`` made exactly feasible."""
-        dual = self._feasible(exact(a))
-        value = -sum((arb(w) * self._conjugate(y, x) for y, w, x in zip(self.y, self.w, dual)), arb(0))
-        for j in support:
-            v = sum((w * x * z for w, x, z in zip(self.w, dual, self.Z[j])), fmpq(0))
-            value -= arb(v * v / (2 * self.ridge))
-        return value
-
-    def _feasible(self, a: Rationals) -> Rationals:
-        """In the domain of the conjugate, with ``sum w a = 0`` exactly."""
-        if self.loss == "squared":
-            mean = sum((w * x for w, x in zip(self.w, a)), fmpq(0)) / sum(self.w, fmpq(0))
-            return [x - mean for x in a]
-        t = [min(max(-y * x, fmpq(0)), fmpq(1)) for y, x in zip(self.y, a)]
-        sums = {sign: sum((w * s for y, w, s in zip(self.y, self.w, t) if y == sign), fmpq(0)) for sign in (1, -1)}
-        least = min(sums.values())
-        return [-y * s * (least / sums[int(y.p)] if least else 0) for y, s in zip(self.y, t)]
-
-    def _value(self, y: fmpq, f: fmpq) -> arb:
-        if self.loss == "squared":
-            return arb((y - f) * (y - f) / 2)
-        if self.loss == "hinge":
-            return arb(max(fmpq(0), 1 - y * f))
-        return (1 + (arb(-y * f)).exp()).log()
-
-    def _conjugate(self, y: fmpq, a: fmpq) -> arb:
-        if self.loss == "squared":
-            return arb(a * y + a * a / 2)
-        t = -a * y
-        if self.loss == "hinge":
-            return arb(-t)
-        return sum((arb(s) * arb(s).log() for s in (t, 1 - t) if s != 0), arb(0))
+        return self.duality.of_set(self.duality.feasible(np.asarray(a)), support)
 
 
 class Truth:

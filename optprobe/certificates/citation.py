@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optprobe.certificates.checker import Verdict
 from optprobe.certificates.format import Certificate
 
 ENTRY = """@misc{{optprobe-{identity},
@@ -26,8 +25,8 @@ LATEX = {
 """What LaTeX and BibTeX would take for something else; BibTeX counts braces even behind a backslash."""
 
 
-def bibtex(certificate: Certificate, digest: str, verdict: Verdict | None) -> str:
-    """A BibTeX entry for a certificate file of this sha256."""
+def bibtex(certificate: Certificate, digest: str, certified: bool) -> str:
+    """A BibTeX entry for a certificate file of this sha256; ``certified`` as in `sentence`."""
     claim = certificate.claim
     return ENTRY.format(
         identity=digest[:12],
@@ -35,18 +34,18 @@ def bibtex(certificate: Certificate, digest: str, verdict: Verdict | None) -> st
         support=", ".join(map(str, claim.result.support)),
         version=_escaped(str(claim.author.versions.get("optprobe", ""))),
         digest=digest,
-        sentence=_escaped(sentence(certificate, verdict)),
+        sentence=_escaped(sentence(certificate, certified)),
     )
 
 
-def sentence(certificate: Certificate, verdict: Verdict | None) -> str:
+def sentence(certificate: Certificate, certified: bool) -> str:
     """One sentence with scope and bounds, fit for a paper.
 
     Parameters
     ----------
     certificate : Certificate
-    verdict : Verdict or None
-        The acceptance of this certificate; without one everything is claimed, and nothing certified.
+    certified : bool
+        Whether a checker accepted this certificate; otherwise everything is claimed, and nothing certified.
     """
     claim = certificate.claim
     problem, result = claim.problem, claim.result
@@ -56,8 +55,7 @@ def sentence(certificate: Certificate, verdict: Verdict | None) -> str:
         f"from the moments of {claim.data.n_rows} rows" if claim.data.kind == "moments" else f"{claim.data.n_rows} rows"
     )
     setting = f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}; {rows}"
-    sure = "certified" if verdict is not None and verdict.accepted else "claimed"
-    unsure = "" if sure == "certified" else "; claimed, not verified here"
+    sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     among = f"Among {_among(certificate)}{_where(claim.author.scope)}"
     feature = f" for the feature {claim.author.scope['feature']!r}" if claim.author.scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound

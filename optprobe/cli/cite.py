@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
     add_data_arguments(parser, positional=False, required=False)
     add_limit_arguments(parser)
-    parser.set_defaults(fast=True, exhaustive=False)
+    parser.set_defaults(fast=True, exhaustive=False, exact=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,12 +23,13 @@ def run(arguments: argparse.Namespace) -> int:
     from optprobe.certificates.citation import bibtex, sentence
     from optprobe.files import file_digest
 
-    verdict = None
+    certified = False
     if arguments.data is not None:
         verdict = checked(arguments)
         if not verdict.accepted:
             print(verdict)
             return verdict.exit_code
+        certified = True
     certificate = Certificate.load(arguments.certificate)
-    print(f"{bibtex(certificate, file_digest(arguments.certificate), verdict)}\n\n{sentence(certificate, verdict)}")
+    print(f"{bibtex(certificate, file_digest(arguments.certificate), certified)}\n\n{sentence(certificate, certified)}")
     return 0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optprobe.cli.shared import add_data_arguments, print_json, read_data, read_moments
-from optprobe.errors import CertificateRejected
+from optprobe.errors import CertificateRejected, InputError
 
 if TYPE_CHECKING:
     from optprobe.certificates import Verdict
+    from optprobe.certificates.exact import ExactVerdict
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
 
@@ -27,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="evaluate every set instead of checking the proof; k = 3 of 1,536 neurons takes seconds (squared loss)",
     )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="by the second checker, in ball arithmetic (needs optprobe[exact]); long sweeps end undecided",
+    )
     add_limit_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -38,6 +45,8 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.exact and (arguments.fast or arguments.exhaustive):
+        raise InputError("--exact is another checker, which has no --fast and no --exhaustive: leave them out")
     verdict = checked(arguments)
     if arguments.json:
         print_json({**verdict.as_json(), "certificate": str(arguments.certificate)})
@@ -46,9 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     return verdict.exit_code
 
 
-def checked(arguments: argparse.Namespace) -> Verdict:
+def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
     """The verdict on the certificate that the arguments name; of a store, its manifest is compared with the scope."""
-    from optprobe.certificates import Certificate, Verdict, verify
+    from optprobe.certificates import Certificate, Verdict
 
     try:
         scope = Certificate.load(arguments.certificate).claim.author.scope
@@ -58,13 +67,23 @@ def checked(arguments: argparse.Namespace) -> Verdict:
             arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
     except CertificateRejected as rejected:
         return Verdict("rejected", str(rejected))
-    limits = {"time_limit": arguments.time_limit, "memory_limit": arguments.memory_limit}
-    modes: dict[str, Any] = {"fast": arguments.fast, "exhaustive": arguments.exhaustive, **limits}
     if (found := read_moments(arguments)) is not None:
-        return verify(arguments.certificate, moments=found[0], source=found[1], **modes)
+        return _checker(arguments)(arguments.certificate, moments=found[0], source=found[1])
     data = read_data(arguments, split)
     source = data.scope if arguments.data.is_dir() else None
-    return verify(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source, **modes)
+    return _checker(arguments)(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source)
+
+
+def _checker(arguments: argparse.Namespace) -> Callable[..., Verdict | ExactVerdict]:
+    """The checker that the arguments ask for, with its limits."""
+    from optprobe.certificates import verify
+
+    if not arguments.exact:
+        limits = {"time_limit": arguments.time_limit, "memory_limit": arguments.memory_limit}
+        return partial(verify, fast=arguments.fast, exhaustive=arguments.exhaustive, **limits)
+    from optprobe.certificates.exact import verify_exact
+
+    return partial(verify_exact, time_limit=arguments.time_limit)
 
 
 def _said(scope: Mapping[str, Any], name: str, kind: type) -> Any:

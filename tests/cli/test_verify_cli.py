@@ -186,3 +186,17 @@ def test_what_a_store_says_is_compared_with_the_scope(tmp_path: Path, capsys: py
 
     path = altered(Certificate.load(certificate), split, tmp_path / "split.cert")
     assert printed(capsys, "verify", path, "--data", acts)[0] == 1
+
+
+def test_the_second_checker(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = solved(data, capsys)
+    code, out = printed(capsys, "verify", certificate, "--data", data, "--exact")
+    assert code == 0
+    for part in ("loss: squared", "ridge: 0.05", "constant columns left out: 1", "support: [0, 3]", "optimal: True"):
+        assert part in out
+    forged = altered(Certificate.load(certificate), both_bounds(1e-5), data.parent / "forged.cert")
+    code, out = printed(capsys, "verify", forged, "--data", data, "--exact", "--json")
+    assert code == 1
+    assert json.loads(out)["outcome"] == "rejected"
+    assert printed(capsys, "verify", certificate, "--data", data, "--exact", "--time-limit", "1e-6")[0] == 3
+    assert main(["verify", str(certificate), "--data", str(data), "--exact", "--fast"]) == 2

@@ -49,7 +49,7 @@ def verify(
     most = limits or Limits()
 
     def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
-        compared = _compared(claim, source or {})
+        compared = compared_with(source or {}, claim.author.scope)
         problem = problem_of(claim, X, y, sample_weight, most)
         data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
         evaluate = partial(objective, problem)
@@ -72,7 +72,7 @@ def verify_from_moments(
     most = limits or Limits()
 
     def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
-        compared = _compared(claim, source or {})
+        compared = compared_with(source or {}, claim.author.scope)
         problem: MomentProblem = moment_problem_of(claim, moments, most)
         stated = {name: getattr(moments, name) for name in ("error", "target_mean", "target_variance")}
         stated |= {"made": dict(moments.made), "constant": problem.constant}
@@ -103,9 +103,9 @@ def _verdict(path: str, limits: Limits, check: Callable[[Claim, dict[str, Array]
     return Verdict("rejected", reason, None, author)
 
 
-def _compared(claim: Claim, source: Mapping[str, Any]) -> dict[str, Any]:
-    """What the author says of the rows and the store's manifest says too."""
-    said = {name: value for name, value in claim.author.scope.items() if name in source}
+def compared_with(source: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+    """What the author's scope says of the rows and the store's manifest says alike; a difference is a rejection."""
+    said = {name: value for name, value in scope.items() if name in source}
     for name, value in said.items():
         same = canonical(value) == canonical(source[name])
         require(same, f"the scope says {name} {value!r}, and the store's manifest says {source[name]!r}")

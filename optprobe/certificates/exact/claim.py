@@ -19,7 +19,7 @@ class Claim:
 
     Attributes
     ----------
-    data, problem, result, proof : dict
+    data, problem, result, proof, author : dict
         As they stand in the file.
     layout : dict
         Types and shapes of the arrays that follow from it.
@@ -29,6 +29,7 @@ class Claim:
     problem: dict[str, Any]
     result: dict[str, Any]
     proof: dict[str, Any]
+    author: dict[str, Any]
     layout: Layout
 
     @property
@@ -45,7 +46,7 @@ def read_claim(sealed: Sealed) -> Claim:
     result = _result(claim["result"], problem, data)
     proof = _proof(claim["proof"], problem, data)
     _author(claim["author"])
-    return Claim(data, problem, result, proof, _layout(data, result, proof))
+    return Claim(data, problem, result, proof, claim["author"], _layout(data, result, proof))
 
 
 def _refuse(what: str) -> Rejected:

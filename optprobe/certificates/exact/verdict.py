@@ -35,6 +35,20 @@ class ExactVerdict:
         """Whether both statements of the claim are proved."""
         return self.outcome == "accepted"
 
+    @property
+    def exit_code(self) -> int:
+        """0 accepted, 1 rejected, 3 undecided."""
+        return {"accepted": 0, "rejected": 1, "undecided": 3}[self.outcome]
+
+    def as_json(self) -> dict[str, object]:
+        """JSON values: accepted, outcome, reason, proved."""
+        return {
+            "accepted": self.accepted,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "proved": dict(self.proved),
+        }
+
     def __str__(self) -> str:
         facts = [f"{name}: {value}" for name, value in self.proved.items()]
         return "\n  ".join([f"{self.outcome}: {self.reason}", *facts])

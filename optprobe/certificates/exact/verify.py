@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def verify_exact(
     sample_weight: object = None,
     *,
     moments: object = None,
+    source: Mapping[str, object] | None = None,
     time_limit: float = 3600.0,
     report: Report | None = None,
 ) -> ExactVerdict:
@@ -43,6 +45,8 @@ def verify_exact(
     moments : object, optional
         The data of a claim about moments, as attributes n_rows, mean, covariance, cross, target_mean, target_variance,
         error and made.
+    source : mapping, optional
+        What a store's manifest says of the rows; where the author's scope says otherwise, the certificate is rejected.
     time_limit : float
         In seconds; a check that does not end within it is undecided.
     report : callable, optional
@@ -61,6 +65,7 @@ def verify_exact(
     try:
         sealed = read(path)
         claim = read_claim(sealed)
+        _check_scope(claim, source or {})
         with precision(PRECISION):
             check = _verify_moments if claim.of_moments else _verify_rows
             proved = check(sealed, claim, (X, y, sample_weight, moments), clock)
@@ -69,6 +74,12 @@ def verify_exact(
     except Undecided as pause:
         return ExactVerdict("undecided", str(pause))
     return ExactVerdict("accepted", "Both statements of the claim are proved.", MappingProxyType(dict(proved)))
+
+
+def _check_scope(claim: Claim, source: Mapping[str, object]) -> None:
+    for name, said in claim.author["scope"].items():
+        if name in source and json.dumps(said, sort_keys=True) != json.dumps(source[name], sort_keys=True):
+            raise Rejected(f"The scope says {name} {said!r}, and the store's manifest says {source[name]!r}.")
 
 
 Data = tuple[object, object, object, object]
@@ -92,7 +103,8 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
     _check_support(claim, problem.candidates)
     duality = Duality(problem)
     proved = _check_upper(claim, arrays["coef"], duality.objective)
-    return {**proved, **_lower_of_rows(claim, arrays, duality, clock), "seconds": round(clock.spent, 3)}
+    facts = _stated(claim, stated["n_neurons"] - len(problem.candidates) if of["among"] is None else None)
+    return {**facts, **proved, **_lower_of_rows(claim, arrays, duality, clock), "seconds": round(clock.spent, 3)}
 
 
 def _lower_of_rows(
@@ -128,7 +140,7 @@ def _verify_moments(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> P
         raise Rejected("The claim is about other moments: the number of rows or of neurons differs.")
     if stated.digest() != claim.data["moments"]:
         raise Rejected("The claim is about other moments: the digest differs.")
-    if stated.made.get("class_weight") != claim.problem["class_weight"]:
+    if stated.made.get("class_weight", "none") != claim.problem["class_weight"]:
         raise Rejected("The class weight of the claim is not that of the moments' record.")
     arrays = sealed.arrays(claim.layout)
     form = MomentForm(stated, claim)
@@ -137,7 +149,18 @@ def _verify_moments(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> P
     proved = _check_upper(claim, arrays["coef"], form.objective)
     sweep = SquaredSweep(form, form.size, claim.result["lower_bound"], clock)
     sweep.all_sets()
-    return {**proved, "sets": sweep.proved, "seconds": round(clock.spent, 3)}
+    facts = _stated(claim, len(stated.mean) - len(form.candidates) if claim.problem["among"] is None else None)
+    return {**facts, **proved, "sets": sweep.proved, "seconds": round(clock.spent, 3)}
+
+
+def _stated(claim: Claim, left_out: int | None) -> dict[str, str | int | float | bool]:
+    """What both statements are about."""
+    data, of = claim.data, claim.problem
+    digests = {f"sha256 of {name}": data[name] for name in ("X", "y", "weights", "moments") if data.get(name)}
+    constant = {} if left_out is None else {"constant columns left out": left_out}
+    among = {} if of["among"] is None else {"among": len(of["among"])}
+    stated = {name: of[name] for name in ("loss", "ridge", "class_weight", "k")}
+    return {**digests, "rows": data["n_rows"], "columns": data["n_neurons"], **constant, **stated, **among}
 
 
 def _check_support(claim: Claim, candidates: list[int]) -> None:
@@ -169,5 +192,6 @@ def _check_upper(claim: Claim, coef: np.ndarray, objective: Objective) -> dict[s
         "objective": float(value.mid()),
         "upper bound": result["upper_bound"],
         "lower bound": result["lower_bound"],
+        "tolerance": result["tolerance"],
         "optimal": bool(gap <= arb(result["tolerance"])),
     }

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drafts import Case, Draft, case, draft
 from flint import arb
-from sealing import Case, Draft, case, draft
 
 from optprobe.certificates.exact import ExactVerdict, verify_exact
 from optprobe.certificates.exact.duality import Duality

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sealing import Draft, canonical, digest
+from drafts import Draft, canonical, digest
 
 from optprobe.certificates.exact import ExactVerdict, verify_exact
 from optprobe.errors import InputError

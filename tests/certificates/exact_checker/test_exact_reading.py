@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sealing import canonical, case, draft, entries_of, sealed
+from drafts import canonical, case, draft, entries_of, sealed
 
 from optprobe.certificates import exact
 from optprobe.certificates.exact import verify_exact

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sealing import case, draft
+from drafts import case, draft
 
 from optprobe.certificates.exact import verify_exact
 from optprobe.certificates.exact.standard import as_rows, standardised, total, weights

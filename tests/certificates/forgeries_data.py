@@ -12,9 +12,6 @@ from forging import Case, plain
 
 from optprobe.certificates import checker
 
-KNOWN: dict[str, str] = {
-    "a small time limit for sets of five, all heavy": "the loops of a piece of work look at no limit",
-}
 SHORT = {"time_limit": 2.0}
 
 

@@ -255,12 +255,17 @@ def edge_children(
     A: Floats, R: Floats, L: Floats, t: int, d: Floats, c: Floats, alive: Floats, edges: Ints, left: int, gap: float,
     eta: float, slack: float, out: Ints,
 ) -> int:  # fmt: skip
-    """Children of edges with ``left`` columns missing: list sets (2 or 3), or the edges that stay open (4)."""
+    """Children of edges with ``left`` columns missing: list sets (2 or 3), or the edges that stay open (4).
+
+    Returns their number, or one that is above the room of ``out`` once that is too small.
+    """
     m, n, width = len(d), 0, 2
     d2, c2, on, rows = np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.int64)
     pairs, found = np.empty((m, 2), np.int64), np.empty((len(out), 3), np.int64)
     relative = np.empty((3, m))
     for q in range(len(edges)):
+        if n > len(out):  # a longer list is wanted
+            break
         a, b = edges[q, 0], edges[q, 1]
         cap = edge_cap(R, a, b, left)
         d2[:] = d
@@ -365,8 +370,9 @@ class Replay:
             alive[v] = 0.0
             yield partial(self._vertex, node, int(v), alive.copy())
         edges = self._open_pairs(node, alive, np.flatnonzero(alive))
-        for at in range(0, len(edges), AT_ONCE):
-            yield partial(self._edges, node, alive, edges[at : at + AT_ONCE])
+        at_once = max(1, min(AT_ONCE, AT_ONCE * 1000 // len(alive)))
+        for at in range(0, len(edges), at_once):
+            yield partial(self._edges, node, alive, edges[at : at + at_once])
 
     def _all(self, node: Node) -> Ints:
         return self._together(piece() for piece in self._pieces(node))

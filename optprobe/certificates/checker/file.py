@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .claim import LARGEST, Claim, parse_claim
+from .claim import LARGEST, SWEEPS, Claim, parse_claim
 from .limits import Limits
 from .outcome import Rejected, Unusable, require
 from .text import canonical, entries, parsed
@@ -95,8 +95,9 @@ def _anew(text: str) -> str:
     told = "optprobe solve DATA"
     try:
         problem = json.loads(json.loads(text)["__metadata__"]["claim"])["problem"]
-        told += f" --k {int(problem['k'])} --loss {problem['loss']} --ridge {float(problem['ridge'])!r}"
-        told += f" --class-weight {problem['class_weight']}"
+        loss, weight = SWEEPS.keys() & {problem["loss"]}, {"none", "balanced"} & {problem["class_weight"]}
+        told += f" --k {int(problem['k'])} --loss {loss.pop()} --ridge {float(problem['ridge'])!r}"
+        told += f" --class-weight {weight.pop()}"
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         pass
     return f"make it anew by {told!r}"

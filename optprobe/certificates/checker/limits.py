@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -62,10 +63,15 @@ def mapped(function: Callable[[Item], Found], items: Iterable[Item], limits: Lim
         with strict():
             return function(item)
 
+    remaining = iter(items)
+    first = list(islice(remaining, 2))
+    if len(first) < 2:  # a pool would cost more than it gives
+        yield from map(strictly, first)
+        return
     waiting: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for item in items:
+            for item in chain(first, remaining):
                 waiting.append(pool.submit(strictly, item))
                 if len(waiting) > 2 * THREADS:
                     yield waiting.popleft().result()

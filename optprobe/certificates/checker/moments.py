@@ -36,7 +36,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounds import gamma
+from .bounds import UNDERFLOW, gamma
 from .claim import LARGEST, LEAST, Claim, OfMoments
 from .data import in_range, value_digest
 from .exhaustive import all_sets, check_number, check_sets_above
@@ -152,8 +152,9 @@ class MomentProblem:
         value = 0.5 * float(1 - 2 * (c @ b) + b @ A @ b + self.ridge * (b @ b))
         sizes = float(1 + 2 * np.abs(c) @ np.abs(b) + np.abs(b) @ np.abs(A) @ np.abs(b) + self.ridge * (b @ b))
         error = gamma(3 * len(at) + 16) * sizes + 0.51 * self.eps * (1 + float(np.abs(b).sum())) ** 2
-        unit = self.deviation**2
-        return unit * value + 0.5 * (self.target_mean - intercept) ** 2, unit * error * 1.01
+        unit, shift = self.deviation**2, 0.5 * (self.target_mean - intercept) ** 2
+        total = unit * value + shift
+        return total, unit * error * 1.01 + 16 * U * (abs(unit * value) + shift + total) + UNDERFLOW
 
     def prove(self, lower: float, fast: bool, exhaustive: bool) -> str:
         """No set has F below ``lower``. Returns a sentence of counts."""
@@ -213,8 +214,7 @@ def moment_problem_of(claim: Claim, moments: Moments, limits: Limits) -> MomentP
         f"the moments are of {n!r} rows and {len(np.atleast_1d(mean))} neurons, and the claim is of other ones",
     )
     limits.room(6.0 * p * p, "the moments")
-    if any(array.dtype != np.float64 for array in (mean, C, cross)):
-        raise Unusable("the moments are not float64")
+    _check_kinds(moments, (mean, C, cross))
     digest = moments_digest(moments)
     require(digest == data.moments, f"the moments are not the claim's: digest {digest[:16]}..., not the one claimed")
     _check_numbers(moments, mean, C, cross)
@@ -235,10 +235,24 @@ def moment_problem_of(claim: Claim, moments: Moments, limits: Limits) -> MomentP
     return MomentProblem(A, c, columns, candidates, moments.target_mean, deviation, eps, ridge, size, constant, limits)
 
 
-def _check_numbers(moments: Moments, mean: Floats, C: Floats, cross: Floats) -> None:
-    """Every number is one, and in the range of docs/certificates.md; the covariance is symmetric."""
+def _check_kinds(moments: Moments, arrays: tuple[Array, ...]) -> None:
+    """Arrays of float64, finite floats, and a record of JSON values that has a digest; raises `Unusable` otherwise."""
+    if any(array.dtype != np.float64 for array in arrays):
+        raise Unusable("the moments are not float64")
     scalars = moments.target_mean, moments.target_variance, moments.error
-    require(all(type(x) is float for x in scalars), "target mean, variance and error of the moments must be floats")
+    if not all(type(x) is float and math.isfinite(x) for x in scalars):
+        raise Unusable("target mean, variance and error of the moments must be finite floats")
+    try:
+        if not isinstance(moments.made, Mapping):
+            raise TypeError("it is no object")
+        canonical(dict(moments.made)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unusable(f"the record of how the moments were made has no digest ({type(error).__name__})") from error
+
+
+def _check_numbers(moments: Moments, mean: Floats, C: Floats, cross: Floats) -> None:
+    """Every number is in the range of docs/certificates.md; the covariance is symmetric."""
+    scalars = moments.target_mean, moments.target_variance, moments.error
     require((np.diagonal(C) >= 0).all(), "a variance is negative")
     ranged = in_range(mean) and in_range(np.sqrt(np.diagonal(C))) and in_range(np.sqrt(np.abs(np.array(scalars[1]))))
     small = (np.abs(C) <= LARGEST**2).all() and (np.abs(cross) <= LARGEST**2).all()

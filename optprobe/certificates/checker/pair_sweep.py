@@ -83,7 +83,13 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     mean = float(np.abs(w @ Z).max(initial=0.0))
     eps = 1.01 * (4 * gamma(n + 16) * w.sum() + off + (mean + gamma(n + 4)) ** 2)
     reach = math.sqrt(v0 / problem.ridge)
-    Q = v0 * (1 - gamma(n + 16)) - 2 * max(lower, 0.0) - 2 * eps * math.sqrt(k) * reach - eps * k * reach**2
+    Q = (
+        v0 * (1 - gamma(n + 16))
+        - gamma(n + 4) ** 2
+        - 2 * max(lower, 0.0)
+        - 2 * eps * math.sqrt(k) * reach
+        - eps * k * reach**2
+    )
     require(
         eps * k <= 0.01 * problem.ridge, f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}"
     )

@@ -48,4 +48,4 @@ def test_log_1_exp(m: float) -> None:
         value = log_1_exp(arb(m))
         assert value.is_finite()
         assert not value < max(m, 0.0)
-        assert value <= arb(max(m, 0.0)) + arb(2).log() + arb("1e-30")
+        assert not value > arb(max(m, 0.0)) + arb(2).log()

@@ -101,8 +101,8 @@ class Duality:
     def of_set(self, vector: Feasible, columns: Sequence[int]) -> arb:
         """The bound of a vector for one set."""
         weighted = column(vector.weighted)
-        squares = ((self._column(j) * weighted)[0, 0] ** 2 for j in columns)
-        return vector.g - add(squares) / (2 * self.ridge)
+        products = ((self._column(j) * weighted)[0, 0] for j in columns)
+        return vector.g - add(v * v for v in products) / (2 * self.ridge)
 
     def bounds(self, vectors: Sequence[np.ndarray]) -> list[Bound]:
         """The bounds of hints, for all columns at once."""
@@ -151,7 +151,7 @@ class Duality:
             f = [x + y for x, y in zip(products.entries(), f)]
         signs = self.y.tolist()
         if self.problem.loss == "squared":
-            losses = [(s - x) ** 2 / 2 for x, s in zip(f, signs)]
+            losses = [(s - x) * (s - x) / 2 for x, s in zip(f, signs)]
         elif self.problem.loss == "hinge":
             losses = [(1 - x * s).max(arb(0)) for x, s in zip(f, signs)]
         else:

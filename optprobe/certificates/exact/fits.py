@@ -80,7 +80,10 @@ def _product(beta: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def _polish(problem: Problem, columns: np.ndarray, beta: np.ndarray, t: np.ndarray) -> None:
-    """Replace a fit of the hinge loss by the minimum that has the same rows at the kink, if there is one."""
+    """Replace a fit of the hinge loss by the nearest minimum that has the same rows at the kink, if there is one.
+
+    Equal rows make many: the least change keeps t within [0, 1] in most cases.
+    """
     kinks = np.flatnonzero((t > 0) & (t < 1) & (problem.w > 0))
     m, size = len(kinks), len(beta)
     if not 0 < m <= MOST_KINKS:
@@ -89,8 +92,12 @@ def _polish(problem: Problem, columns: np.ndarray, beta: np.ndarray, t: np.ndarr
     curvature = np.diag(np.append(np.full(size - 1, problem.ridge), 0.0))
     system = np.block([[np.zeros((m, m)), at.T], [-at * w[kinks], curvature]])
     right = np.append(np.ones(m), columns @ (w * (t == 1)))
-    solved = _solve(system[None], right[None])[0]
-    if solved.any() and (np.abs(solved[:m] - 0.5) <= 0.5 + 1e-9).all():
+    solved = np.append(t[kinks], beta)
+    try:
+        solved += np.linalg.lstsq(system, right - system @ solved)[0]
+    except np.linalg.LinAlgError:
+        return
+    if (np.abs(solved[:m] - 0.5) <= 0.5 + 1e-9).all():
         t[kinks], beta[:] = np.clip(solved[:m], 0.0, 1.0), solved[m:]
 
 

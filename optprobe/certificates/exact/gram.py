@@ -29,7 +29,7 @@ class Gram:
         weighted = [w * x for w, x in zip(duality.w, y)]
         means, cross = duality.times([duality.w, weighted])
         self.target = add(weighted)
-        self.v0 = dot(weighted, y) - self.target**2 / duality.total
+        self.v0 = dot(weighted, y) - self.target * self.target / duality.total
         size = {j: abs(float(cross[j].mid())) for j in self.problem.candidates}
         self.places = sorted(self.problem.candidates, key=lambda j: -size[j])
         self.means = [means[j] for j in self.places]

@@ -57,8 +57,8 @@ class Sweep:
             self._own(np.array([inside], dtype=np.int64).reshape(1, -1))
             return
         self.clock.check(self.progress)
-        hint = fit(self.problem, np.array([inside], dtype=np.int64).reshape(1, -1)).dual
-        bound = self.duality.bounds(list(hint))[0]
+        own = np.array([inside], dtype=np.int64).reshape(1, -1)
+        bound = self.duality.bounds(list(fit(self.problem, own, widths=ROUGH).dual))[0]
         rest = free[np.argsort(-bound.d[free], kind="stable")]
         while len(rest) >= need:
             stay = rest[:0]

@@ -1,4 +1,4 @@
-"""Whatever `solve` ends with is accepted by the checker: every engine, loss, k, ridge, kind of weights, and ending."""
+"""Whatever `solve` ends with is accepted by both checkers: every engine, loss, k, ridge, kind of weights, and ending."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adversarial import LOSSES, Known, known, mixed, stated_by_moments
 
 from formulations import UnsupportedProblem, sparse_probe_problem
 from optprobe.certificates import verify
+from optprobe.certificates.exact import verify_exact
 from optprobe.engines import METHODS, Status, solve
 from optprobe.engines.budget import Budget
 from optprobe.engines.relaxation import LiveColumns, Point
@@ -55,8 +56,10 @@ def check(instance: Known, solution: Any, path: Path) -> None:
     assert solution.lower_bound <= instance.optimum + 1e-12
     assert solution.upper_bound >= instance.optimum
     assert not solution.optimal or solution.upper_bound <= instance.optimum + solution.tolerance
-    verdict = verify(solution.certificate().save(path), instance.X, instance.y, instance.sample_weight)
-    assert verdict.accepted, str(verdict)
+    solution.certificate().save(path)
+    for checker in (verify, verify_exact):
+        verdict = checker(path, instance.X, instance.y, instance.sample_weight)
+        assert verdict.accepted, str(verdict)
 
 
 def check_all_methods(seeds: range, ends: Callable[[int, str], tuple[str, ...]], folder: Path, cut: Any) -> None:
@@ -102,8 +105,10 @@ def check_moments(seed: int, folder: Path, cut: Any) -> None:
             return
         assert solution.lower_bound <= instance.optimum + 1e-12, (instance.name, method, end)
         assert solution.upper_bound >= instance.optimum - 1e-12, (instance.name, method, end)
-        verdict = verify(solution.certificate().save(folder / "a.cert"), moments=stated.moments)
-        assert verdict.accepted, (instance.name, method, end, str(verdict))
+        solution.certificate().save(folder / "a.cert")
+        for checker in (verify, verify_exact):
+            verdict = checker(folder / "a.cert", moments=stated.moments)
+            assert verdict.accepted, (instance.name, method, end, str(verdict))
 
 
 OF_SQUARED_LOSS = [seed for seed in range(ALL) if LOSSES[seed // 6 % 3] == "squared"]

@@ -25,6 +25,7 @@ from formulations.bounds import DualPoint, constant_point, objective_bound, roun
 from formulations.errors import InputError, UnsupportedProblem
 from formulations.fit import Fits, fit_supports
 from formulations.losses import Loss, Squared
+from formulations.origin import Origin
 from formulations.problem import (
     LARGEST,
     LEAST,
@@ -170,6 +171,8 @@ class MomentProblem(ProbeProblem):
         The columns a support may use; None means all of them.
     class_weight : str
         That of the rows, as far as the record of how the moments were made says so.
+    origin : Origin
+        Where the rows came from.
     """
 
     moments: Moments
@@ -178,6 +181,7 @@ class MomentProblem(ProbeProblem):
     among: tuple[int, ...] | None = None
     class_weight: str = "none"
     loss: Loss = field(default_factory=Squared, init=False)
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def n_rows(self) -> int:
@@ -245,7 +249,12 @@ class MomentProblem(ProbeProblem):
 
 
 def moment_problem(
-    moments: Moments, k: int, *, ridge: float = 0.01, among: Sequence[int] | Ints | None = None
+    moments: Moments,
+    k: int,
+    *,
+    ridge: float = 0.01,
+    among: Sequence[int] | Ints | None = None,
+    origin: Origin | None = None,
 ) -> MomentProblem:
     """Validate moments and parameters into a `MomentProblem`.
 
@@ -258,6 +267,8 @@ def moment_problem(
         Positive.
     among : sequence of int, optional
         The only columns that a support may use.
+    origin : Origin, optional
+        Where the rows came from.
 
     Raises
     ------
@@ -271,6 +282,7 @@ def moment_problem(
         _checked_positive_ridge(ridge),
         checked_among(among, moments.n_neurons),
         str(moments.made.get("class_weight", "none")),
+        origin or Origin(),
     )
     columns = problem.candidates
     joint = np.empty((len(columns) + 1, len(columns) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,13 +70,14 @@ def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = N
 
     if moments_store.is_moment_store(arguments.data):
         raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
-    chosen = {name: split[name] for name in ("test_share", "seed") if split and name in split}
+    of_store = arguments.data.is_dir() and split
+    chosen = {name: of_store[name] for name in ("test_share", "seed") if of_store and name in of_store}
     return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
 
 
 def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> SparseProbeProblem:
     """The problem that the arguments state about the training rows."""
-    from formulations import sparse_probe_problem
+    from optprobe.data import problem
     from optprobe.heuristics import RANKINGS, top
 
     if arguments.paper:
@@ -85,23 +87,19 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
         arguments.ridge = paper_ridge(len(data.y_train))
         arguments.top = min(PAPER_TOP, data.X_train.shape[1]) if arguments.top is None else arguments.top
 
-    def problem(among: Any = None) -> SparseProbeProblem:
-        return sparse_probe_problem(
-            data.X_train,
-            data.y_train,
-            arguments.k,
-            loss=arguments.loss or "logistic",
-            ridge=arguments.ridge,
-            class_weight=arguments.class_weight or "none",
-            sample_weight=data.w_train,
-            among=among,
-        )
-
-    whole = problem()
+    for sentence in data.leakage:
+        print(f"optprobe {arguments.command}: {sentence}", file=sys.stderr)
+    stated = {
+        "loss": arguments.loss or "logistic",
+        "ridge": arguments.ridge,
+        "class_weight": arguments.class_weight or "none",
+    }
+    whole = problem(data, arguments.k, **stated)
     if arguments.top is None:
         return whole
     _check_top(arguments, whole)
-    return problem(top(RANKINGS["mean_difference"].function(whole, 0), arguments.top))
+    among = top(RANKINGS["mean_difference"].function(whole, 0), arguments.top)
+    return problem(data, arguments.k, **stated, among=among)
 
 
 def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]] | None:
@@ -113,22 +111,22 @@ def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]
     return MomentStore.open(arguments.data).load(arguments.feature, arguments.layer)
 
 
-def read_stated(arguments: argparse.Namespace) -> tuple[ProbeProblem, Mapping[str, Any]]:
-    """The problem that the arguments state about DATA, rows or moments, and the scope of its certificate."""
+def read_stated(arguments: argparse.Namespace) -> ProbeProblem:
+    """The problem that the arguments state about DATA, rows or moments."""
     if (found := read_moments(arguments)) is not None:
-        return _moment_problem(arguments, found[0]), found[1]
-    data = read_data(arguments)
-    return read_problem(arguments, data), data.scope
+        return _moment_problem(arguments, *found)
+    return read_problem(arguments, read_data(arguments))
 
 
-def _moment_problem(arguments: argparse.Namespace, moments: Moments) -> ProbeProblem:
-    from formulations import moment_problem
+def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapping[str, Any]) -> ProbeProblem:
+    from formulations import Origin, moment_problem
     from optprobe.heuristics import top
 
     if arguments.paper or arguments.loss not in (None, "squared"):
         stated = "--paper" if arguments.paper else f"{arguments.loss} loss"
         raise InputError(f"{arguments.data} holds moments, which state the squared loss alone, not {stated}: give rows")
-    problem = moment_problem(moments, arguments.k, ridge=arguments.ridge)
+    origin = Origin(scope)
+    problem = moment_problem(moments, arguments.k, ridge=arguments.ridge, origin=origin)
     if arguments.class_weight not in (None, problem.class_weight):
         raise InputError(
             f"{arguments.data} holds moments of class weights {problem.class_weight}, not {arguments.class_weight}: "
@@ -138,7 +136,8 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments) -> ProbePro
         return problem
     _check_top(arguments, problem)
     scores = np.where(problem.inv_scale > 0, np.abs(problem.cross), -np.inf)
-    return moment_problem(moments, arguments.k, ridge=arguments.ridge, among=top(scores, arguments.top))
+    among = top(scores, arguments.top)
+    return moment_problem(moments, arguments.k, ridge=arguments.ridge, among=among, origin=origin)
 
 
 def _check_top(arguments: argparse.Namespace, problem: ProbeProblem) -> None:

@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     folder = writable_folder(arguments.out)
-    problem, scope = read_stated(arguments)
+    problem = read_stated(arguments)
     solution = solve_from(arguments, problem)
-    certificate = solution.certificate(scope)
+    certificate = solution.certificate()
     path = certificate.save(folder / certificate.file_name)
     seconds = time.perf_counter() - started
     if not arguments.json:

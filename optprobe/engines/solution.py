@@ -141,10 +141,14 @@ class Solution:
         return self.status.value.format(k=self.problem.k, tolerance=self.tolerance)
 
     def certificate(self, scope: Mapping[str, object] | None = None) -> Certificate:
-        """The certificate of this solution; ``scope`` says in words and numbers what the data are."""
+        """The certificate of this solution.
+
+        Its scope, which says in words and numbers what the data are, is that of the problem's origin; ``scope`` adds to
+        it.
+        """
         from optprobe.engines.certify import certificate_of
 
-        return certificate_of(self, scope or {})
+        return certificate_of(self, {**self.problem.origin.scope, **(scope or {})})
 
     def __str__(self) -> str:
         return (

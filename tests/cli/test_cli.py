@@ -101,7 +101,7 @@ def test_compare_names_every_method(data: Path, capsys: pytest.CaptureFixture[st
     assert main(["compare", str(data), "--k", "2", "--loss", "squared", "--json"]) == 0
     record = last_json(capsys)
     methods = {row["method"]: row for row in record["methods"]}
-    assert {"optimum", "mean_difference", "mutual_information", "linear_svm", "forward selection"} <= set(methods)
+    assert {"optimum", "mean_difference", "mutual_information", "linear_svm", "forward_selection"} <= set(methods)
     assert methods["optimum"]["regret"] == 0
     assert methods["optimum"]["overlap"] == 2
     for row in methods.values():
@@ -110,7 +110,7 @@ def test_compare_names_every_method(data: Path, capsys: pytest.CaptureFixture[st
         assert row["objective"] >= record["lower_bound"]
         assert row["optimal"] == (row["regret"] <= 1e-6)
     assert main(["compare", str(data), "--k", "2", "--loss", "squared"]) == 0
-    assert "mean_difference" in capsys.readouterr().out
+    assert "mean difference" in capsys.readouterr().out
 
 
 def test_cite(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +243,7 @@ def test_verify_uses_the_split_of_the_certificate(tmp_path: Path, capsys: pytest
 
     extract("bundled", features.load("is_french"), [0], tmp_path / "acts")
     data = load_labelled(tmp_path / "acts", "is_french", 0, test_share=0.4, seed=5)
-    certificate = solve(problem(data, 1, loss="squared")).certificate(data.scope)
+    certificate = solve(problem(data, 1, loss="squared")).certificate()
     path = certificate.save(tmp_path / certificate.file_name)
     assert main(["verify", str(path), "--data", str(tmp_path / "acts")]) == 0
     assert capsys.readouterr().out.startswith("accepted")

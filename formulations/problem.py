@@ -261,7 +261,7 @@ def sparse_probe_problem(
         1 <= k <= n_neurons.
     loss : {"squared", "logistic", "hinge"}
     ridge : float
-        Positive; zero is allowed for the squared loss.
+        Positive. With the squared loss it may be 0: then sets can be fitted, but no bound says how good they are.
     class_weight : {"none", "balanced"}
     sample_weight : array_like, shape (n_rows,), optional
         Non-negative; both classes must keep a positive weight.

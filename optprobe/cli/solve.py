@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     problem = read_stated(arguments)
     solution = solve_from(arguments, problem)
     certificate = solution.certificate()
-    path = certificate.save(folder / certificate.file_name)
+    path = certificate.save_beside(folder)
+    if path.name != certificate.file_name:
+        print(f"optprobe solve: {certificate.file_name} is another certificate and is kept", file=sys.stderr)
     seconds = time.perf_counter() - started
     if not arguments.json:
         print(f"{problem}\n{solution}\n  certificate {path}")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optprobe.certificates import Verdict
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
+LIMITS = ("time_limit", "memory_limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """``[--time-limit S] [--memory-limit G]``."""
-    parser.add_argument("--time-limit", type=float, default=3600.0, metavar="S", help="seconds (default 3600)")
-    parser.add_argument("--memory-limit", type=float, default=16.0, metavar="G", help="GiB (default 16)")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="seconds (default 3600)")
+    parser.add_argument("--memory-limit", type=float, metavar="G", help="GiB (default 16)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def checked(arguments: argparse.Namespace) -> Verdict:
             arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
     except CertificateRejected as rejected:
         return Verdict("rejected", str(rejected))
-    limits = {"time_limit": arguments.time_limit, "memory_limit": arguments.memory_limit}
+    limits = {name: getattr(arguments, name) for name in LIMITS if getattr(arguments, name) is not None}
     modes: dict[str, Any] = {"fast": arguments.fast, "exhaustive": arguments.exhaustive, **limits}
     if (found := read_moments(arguments)) is not None:
         return verify(arguments.certificate, moments=found[0], source=found[1], **modes)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations.shown import Shown, Table, facts
 
-@dataclass(frozen=True, eq=False)
-class Origin:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Origin(Shown):
     """What a problem need not know to be solved, and whoever tells of its solution does.
 
     Attributes
@@ -35,6 +37,13 @@ class Origin:
     def __post_init__(self) -> None:
         """Let nobody change the scope."""
         object.__setattr__(self, "scope", MappingProxyType(dict(self.scope)))
+
+    def _line(self) -> str:
+        where = " ".join(str(self.scope[name]) for name in ("file", "model", "feature") if self.scope.get(name))
+        return f"Origin: {where or 'unknown'}, {0 if self.y_test is None else len(self.y_test):,} rows held out"
+
+    def _table(self) -> Table:
+        return facts(self.scope)
 
     def __reduce__(self) -> tuple[type[Origin], tuple[Any, ...]]:
         """Pickle the scope as a dictionary."""

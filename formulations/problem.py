@@ -10,7 +10,7 @@ operations alone (`formulations.standardisation`), so that whoever rebuilds them
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -23,6 +23,7 @@ from formulations.errors import InputError
 from formulations.losses import Loss, loss_named
 from formulations.origin import Origin
 from formulations.products import gram
+from formulations.shown import Shown, Table, facts
 from formulations.standardisation import Standardisation, normalised_weights, standardisation
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ LEAST, LARGEST = 1e-100, 1e100
 """Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
 
-class ProbeProblem(ABC):
+class ProbeProblem(Shown):
     """What engines may know of a problem, stated by rows (`SparseProbeProblem`) or by moments (`MomentProblem`)."""
 
     k: int
@@ -89,6 +90,21 @@ class ProbeProblem(ABC):
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
         """The same data with another k, ridge or loss; what was computed from the data is kept."""
 
+    def _line(self) -> str:
+        scope = "" if self.among is None else f", among {len(self.among)} of them"
+        return (
+            f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
+            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
+        )
+
+    def _table(self) -> Table:
+        return facts(self.origin.scope)
+
+    @property
+    @abstractmethod
+    def _rows(self) -> str:
+        """The rows in words, for `repr`."""
+
     @property
     def n_neurons(self) -> int:
         return len(self.inv_scale)
@@ -105,7 +121,7 @@ class ProbeProblem(ABC):
         return min(self.k, len(self.candidates))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparseProbeProblem(ProbeProblem):
     """Find k of ``n_neurons`` neurons that predict ``y`` best, in the loss and ridge given.
 
@@ -229,12 +245,9 @@ class SparseProbeProblem(ProbeProblem):
         f = self.Z[:, np.asarray(support, dtype=np.int64)] @ coef + intercept
         return float(self.w @ self.loss.value(self.y, f) + 0.5 * self.ridge * (coef @ coef))
 
-    def __str__(self) -> str:
-        scope = "" if self.among is None else f", among {len(self.among)} of them"
-        return (
-            f"{self.k}-sparse probe of {self.n_neurons} neurons on {self.n_rows} rows "
-            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
-        )
+    @property
+    def _rows(self) -> str:
+        return f"on {self.n_rows} rows"
 
 
 def sparse_probe_problem(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from formulations import SparseProbeProblem, fit_supports, held_out_rows, with_rows
+from formulations.shown import Shown, Table
 from optprobe.activations.foreign import as_array, neuron_values
 from optprobe.engines.solution import Solution
 from optprobe.errors import InputError
 from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Floats = NDArray[np.float64]
 
@@ -54,8 +58,8 @@ class ComparedSupport:
     f1_test: float | None
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """The best support known and every heuristic's, best objective first.
 
     Attributes
@@ -74,16 +78,36 @@ class Comparison:
         """The rows as plain dictionaries."""
         return [asdict(row) for row in self.rows]
 
-    def __str__(self) -> str:
-        lines = [f"{'method':24}{'objective':>12}{'regret':>11}{'':>8}{'shared':>8}{'F1 train':>10}{'F1 test':>9}"]
-        best = self.solution.upper_bound
-        for row in self.rows:
-            test = "" if row.f1_test is None else f"{row.f1_test:.3f}"
-            lines.append(
-                f"{self._name(row):24}{row.objective:12.6f}{row.regret:11.2e}{row.regret / best:+8.1%}"
-                f"{row.overlap:5d}/{len(self.solution.support):<2d}{row.f1_train:10.3f}{test:>9}"
+    def to_pandas(self) -> DataFrame:
+        """The rows as a data frame, best objective first; needs pandas."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise InputError("a data frame needs pandas: pip install pandas, or take records()") from error
+        return DataFrame(self.records())
+
+    def _line(self) -> str:
+        losing = sum(row.optimal is False for row in self.rows)
+        return f"Comparison of {len(self.rows)} sets of {len(self.solution.support)} neurons, {losing} not optimal"
+
+    def _table(self) -> Table:
+        best, size = self.solution.upper_bound, len(self.solution.support)
+        rows = [
+            (
+                self._name(row),
+                f"{row.objective:.6f}",
+                f"{row.regret:.2e}",
+                f"{row.regret / best:+.1%}" if best > 0 else "",
+                f"{row.overlap}/{size}",
+                f"{row.f1_train:.3f}",
+                "" if row.f1_test is None else f"{row.f1_test:.3f}",
             )
-        return "\n".join([*lines, *self.leakage])
+            for row in self.rows
+        ]
+        return [("method", "objective", "regret", "relative", "shared", "F1 train", "F1 test"), *rows]
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.leakage])
 
     def _name(self, row: ComparedSupport) -> str:
         """A method in words; the solution is an optimum where that is proved."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import Origin
+from formulations.shown import Shown, Table, facts
 from optprobe.activations.store import Activations
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
@@ -24,8 +25,8 @@ TEST_SHARE, SEED = 0.3, 0
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledActivations:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledActivations(Shown):
     """
     The rows of one feature at one layer, for training and, where given, for testing.
 
@@ -76,14 +77,16 @@ class LabelledActivations:
         """What a problem about the training rows keeps of the rest."""
         return Origin(self.scope, self.X_test, self.y_test, self.leakage)
 
-    def __repr__(self) -> str:
-        """Say in one line what the rows are."""
+    def _line(self) -> str:
         test = "no test rows" if self.y_test is None else f"{len(self.y_test):,} test rows"
         share = np.mean(self.y_train > 0)
         return (
             f"LabelledActivations: {len(self.y_train):,} training rows ({share:.0%} positive) of "
-            f"{self.X_train.shape[1]:,} neurons, {test}; {dict(self.scope)}"
+            f"{self.X_train.shape[1]:,} neurons, {test}"
         )
+
+    def _table(self) -> Table:
+        return facts({**self.scope, "leakage": "; ".join(self.leakage) or None})
 
 
 def load_labelled(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from formulations.shown import Shown, Table, facts
 from optprobe.certificates import checker
 from optprobe.certificates.checker.claim import parse_claim
 from optprobe.certificates.checker.file import DTYPES
@@ -23,8 +24,8 @@ from optprobe.errors import CertificateRejected, InputError
 from optprobe.files import write_beside, write_file
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Shown):
     """A claim and the arrays that prove it.
 
     Attributes
@@ -65,6 +66,19 @@ class Certificate:
         Nothing is overwritten, and the same certificate is not written twice. Returns the path; raises as `save` does.
         """
         return write_beside(Path(folder) / self.file_name, self._content())
+
+    def _line(self) -> str:
+        problem, result = self.claim.problem, self.claim.result
+        return (
+            f"Certificate (not verified here): neurons {list(result.support)}, k = {problem.k}, {problem.loss} loss, "
+            f"objective {result.upper_bound:.9g}, every other set at least {result.lower_bound:.9g}"
+        )
+
+    def _table(self) -> Table:
+        problem, data, author = self.claim.problem, self.claim.data, self.claim.author
+        said = {"ridge": f"{problem.ridge:g}", "class weights": problem.class_weight, "proof": self.claim.proof.kind}
+        size = {"rows": data.n_rows, "neurons": data.n_neurons}
+        return facts({**size, **said, "engine": author.engine, "regime": author.regime, **author.scope})
 
     def _content(self) -> bytes:
         """The bytes of the file."""

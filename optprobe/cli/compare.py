@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     solution = solve_from(arguments, problem)
     comparison = compare(solution, seed=arguments.seed)
     if not arguments.json:
-        print(f"{problem}\n{solution}\n\n{comparison}")
+        print(f"{problem!r}\n{solution}\n\n{comparison}")
         return 0
     print_json(
         {

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"optprobe solve: {certificate.file_name} is another certificate and is kept", file=sys.stderr)
     seconds = time.perf_counter() - started
     if not arguments.json:
-        print(f"{problem}\n{solution}\n  certificate {path}")
+        print(f"{problem!r}\n{solution}\ncertificate      {path}")
     else:
         print_json(record(solution, path, seconds))
     return 0

@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow fuzz clean
+.PHONY: quickstart test lint slow fuzz checker clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,5 +31,8 @@ slow: $(STAMP)
 fuzz: $(STAMP)
 	OPTPROBE_FUZZ=100000 $(BIN)/pytest -m slow tests/engines/test_fuzz.py
 
+checker: $(STAMP)
+	$(BIN)/python -m optprobe.certificates.standalone optprobe-checker.pyz
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf optprobe-checker.pyz $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -19,10 +20,13 @@ from formulations.shown import Shown, Table, facts
 from optprobe.activations.store import Activations
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
+from optprobe.files import write_file
 
 TEST_SHARE, SEED = 0.3, 0
 """The split of a store where nothing else is said."""
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
+_FIELDS = {"sample_weight": "w_train"}
+"""Arrays of a file whose attributes have another name."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,6 +80,17 @@ class LabelledActivations(Shown):
     def origin(self) -> Origin:
         """What a problem about the training rows keeps of the rest."""
         return Origin(self.scope, self.X_test, self.y_test, self.leakage)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an `.npz` that `load_labelled` reads and the checker takes as data. Returns the path.
+
+        Raises `InputError` where the file cannot be written.
+        """
+        arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
+        arrays |= {name: self.scope.get(name) for name in ("feature", "layer")}
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
+        return write_file(Path(path), content.getbuffer())
 
     def _line(self) -> str:
         test = "no test rows" if self.y_test is None else f"{len(self.y_test):,} test rows"

@@ -14,14 +14,19 @@ from optprobe.certificates import checker
 from optprobe.errors import OptprobeError
 from optprobe.files import write_file
 
-MAIN = """import sys
+MAIN = """import os, sys, tempfile, zipfile
 
-try:
-    from checker.__main__ import main
-except ImportError as error:
-    sys.exit(print(f"the checker needs numpy: {error}", file=sys.stderr) or 2)
-sys.exit(main(sys.argv[1:]))
+with tempfile.TemporaryDirectory() as folder:
+    zipfile.ZipFile(os.path.dirname(os.path.abspath(__file__))).extractall(folder)
+    sys.path.insert(0, folder)
+    try:
+        from checker.__main__ import main
+    except ImportError as error:
+        sys.exit(print(f"the checker needs numpy: {error}", file=sys.stderr) or 2)
+    code = main(sys.argv[1:])
+sys.exit(code)
 """
+"""It unpacks itself, since compiled loops (of five and six neurons, where numba is there) are compiled from files."""
 WRITTEN = (1980, 1, 1, 0, 0, 0)
 """The date of every entry: that of the sources would make two archives of them differ."""
 

@@ -64,6 +64,17 @@ def test_two_files_and_one_command(store: Path, archive: Path, tmp_path: Path, l
     assert done.stdout.startswith("rejected")
 
 
+def test_compiled_loops_are_used_where_numba_is_there(archive: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", X_train=X, y_train=Y)
+    path = op.solve(op.problem(tmp_path / "data.npz", 5, loss="squared")).certificate().save(tmp_path / "probe.cert")
+    done = check(archive, tmp_path, path, tmp_path / "data.npz")
+    assert done.returncode == 2
+    assert "need numba" in done.stderr
+    command = [sys.executable, archive, path, tmp_path / "data.npz"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_archive_runs_as_it_is_and_says_how(archive: Path) -> None:
     done = subprocess.run([sys.executable, str(archive)], capture_output=True, text=True, check=False)
     assert done.returncode == 2

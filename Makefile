@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow fuzz attack clean
+.PHONY: quickstart test lint slow fuzz attack checker clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,5 +34,8 @@ fuzz: $(STAMP)
 attack: $(STAMP)
 	OPTPROBE_ATTACK=1000000 $(BIN)/pytest -m slow tests/certificates/test_random_proofs.py
 
+checker: $(STAMP)
+	$(BIN)/python -m optprobe.certificates.standalone optprobe-checker.pyz
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf optprobe-checker.pyz $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -41,7 +41,7 @@ from optprobe.report import Case, MethodResult, certified_case, headline, write_
 from optprobe.report.page import page_figures
 
 TITLE = "Heuristic choices of neurons against the certified optimum"
-RECORD = "optprobe-case/1"
+RECORD = "optprobe-case/2"
 RESULTS = Path("experiments/results/heuristic_vs_optimal")
 
 

@@ -16,9 +16,11 @@ from formulations.errors import InputError, OptprobeError, UnsupportedProblem
 from formulations.fit import Fits, fit_support, fit_supports, penalised_fit
 from formulations.losses import LOSSES, Loss, loss_named
 from formulations.moments import MomentProblem, Moments, moment_problem, with_rows
+from formulations.origin import Origin
 from formulations.problem import (
     ProbeProblem,
     SparseProbeProblem,
+    held_out_rows,
     sparse_probe_problem,
     value_digest,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "MomentProblem",
     "Moments",
     "OptprobeError",
+    "Origin",
     "ProbeProblem",
     "SparseProbeProblem",
     "Standardisation",
@@ -43,6 +46,7 @@ __all__ = [
     "fit_support",
     "fit_supports",
     "forced_bounds",
+    "held_out_rows",
     "light_bound",
     "loss_named",
     "moment_problem",

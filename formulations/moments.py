@@ -25,6 +25,7 @@ from formulations.bounds import DualPoint, constant_point, objective_bound, roun
 from formulations.errors import InputError, UnsupportedProblem
 from formulations.fit import Fits, fit_supports
 from formulations.losses import Loss, Squared
+from formulations.origin import Origin
 from formulations.problem import (
     LARGEST,
     LEAST,
@@ -36,6 +37,7 @@ from formulations.problem import (
     in_range,
     value_digest,
 )
+from formulations.shown import Shown, Table, facts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,8 +50,8 @@ CONSTANT = 1e-9
 """A column whose standard deviation is at most this share of its mean is left out."""
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments(Shown):
     """Weighted moments of some rows: means, covariance of the neurons, covariance with a target.
 
     With weights w of sum 1 and m the weighted mean of a column: ``covariance_ij = sum w (x_i - m_i)(x_j - m_j)``.
@@ -147,12 +149,14 @@ class Moments:
         text = json.dumps(stated, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def __repr__(self) -> str:
-        """Say in one line what they are."""
+    def _line(self) -> str:
         return f"Moments of {self.n_neurons} neurons on {self.n_rows} rows (error at most {self.error:.1g})"
 
+    def _table(self) -> Table:
+        return facts(self.made)
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MomentProblem(ProbeProblem):
     """Find k neurons that predict the target best in squared loss, from its moments.
 
@@ -170,6 +174,8 @@ class MomentProblem(ProbeProblem):
         The columns a support may use; None means all of them.
     class_weight : str
         That of the rows, as far as the record of how the moments were made says so.
+    origin : Origin
+        Where the rows came from.
     """
 
     moments: Moments
@@ -178,6 +184,7 @@ class MomentProblem(ProbeProblem):
     among: tuple[int, ...] | None = None
     class_weight: str = "none"
     loss: Loss = field(default_factory=Squared, init=False)
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def n_rows(self) -> int:
@@ -236,16 +243,18 @@ class MomentProblem(ProbeProblem):
         gradient = self.gram(columns) @ coef + self.ridge * coef - 2 * self.cross[columns]
         return float(self.variance + coef @ gradient + (self.moments.target_mean - intercept) ** 2) / 2
 
-    def __str__(self) -> str:
-        scope = "" if self.among is None else f", among {len(self.among)} of them"
-        return (
-            f"{self.k}-sparse probe of {self.n_neurons} neurons from the moments of {self.n_rows} rows "
-            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
-        )
+    @property
+    def _rows(self) -> str:
+        return f"from the moments of {self.n_rows} rows"
 
 
 def moment_problem(
-    moments: Moments, k: int, *, ridge: float = 0.01, among: Sequence[int] | Ints | None = None
+    moments: Moments,
+    k: int,
+    *,
+    ridge: float = 0.01,
+    among: Sequence[int] | Ints | None = None,
+    origin: Origin | None = None,
 ) -> MomentProblem:
     """Validate moments and parameters into a `MomentProblem`.
 
@@ -258,6 +267,8 @@ def moment_problem(
         Positive.
     among : sequence of int, optional
         The only columns that a support may use.
+    origin : Origin, optional
+        Where the rows came from.
 
     Raises
     ------
@@ -271,6 +282,7 @@ def moment_problem(
         _checked_positive_ridge(ridge),
         checked_among(among, moments.n_neurons),
         str(moments.made.get("class_weight", "none")),
+        origin or Origin(),
     )
     columns = problem.candidates
     joint = np.empty((len(columns) + 1, len(columns) + 1))

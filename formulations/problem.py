@@ -10,9 +10,9 @@ operations alone (`formulations.standardisation`), so that whoever rebuilds them
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -21,7 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from formulations.errors import InputError
 from formulations.losses import Loss, loss_named
+from formulations.origin import Origin
 from formulations.products import gram
+from formulations.shown import Shown, Table, facts
 from formulations.standardisation import Standardisation, normalised_weights, standardisation
 
 Floats = NDArray[np.float64]
@@ -32,7 +34,7 @@ LEAST, LARGEST = 1e-100, 1e100
 """Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
 
-class ProbeProblem(ABC):
+class ProbeProblem(Shown):
     """What engines may know of a problem, stated by rows (`SparseProbeProblem`) or by moments (`MomentProblem`)."""
 
     k: int
@@ -40,6 +42,7 @@ class ProbeProblem(ABC):
     ridge: float
     class_weight: str
     among: tuple[int, ...] | None
+    origin: Origin
 
     @property
     @abstractmethod
@@ -87,6 +90,21 @@ class ProbeProblem(ABC):
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
         """The same data with another k, ridge or loss; what was computed from the data is kept."""
 
+    def _line(self) -> str:
+        scope = "" if self.among is None else f", among {len(self.among)} of them"
+        return (
+            f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
+            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
+        )
+
+    def _table(self) -> Table:
+        return facts(self.origin.scope)
+
+    @property
+    @abstractmethod
+    def _rows(self) -> str:
+        """The rows in words, for `repr`."""
+
     @property
     def n_neurons(self) -> int:
         return len(self.inv_scale)
@@ -103,7 +121,7 @@ class ProbeProblem(ABC):
         return min(self.k, len(self.candidates))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SparseProbeProblem(ProbeProblem):
     """Find k of ``n_neurons`` neurons that predict ``y`` best, in the loss and ridge given.
 
@@ -129,6 +147,10 @@ class SparseProbeProblem(ProbeProblem):
         The weights of their own that the rows came with.
     among : tuple of int, or None
         The columns a support may use; None means all of them.
+    label_values : tuple of float
+        The labels as they were given, the negative class first.
+    origin : Origin
+        Where the rows came from, and the rows held out.
     """
 
     X: NDArray[Any]
@@ -140,10 +162,12 @@ class SparseProbeProblem(ProbeProblem):
     class_weight: str = "none"
     sample_weight: Floats | None = None
     among: tuple[int, ...] | None = None
+    label_values: tuple[float, float] = (-1.0, 1.0)
+    origin: Origin = field(default_factory=Origin)
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what follows from them is computed again where it is needed."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @property
     def n_rows(self) -> int:
@@ -221,12 +245,9 @@ class SparseProbeProblem(ProbeProblem):
         f = self.Z[:, np.asarray(support, dtype=np.int64)] @ coef + intercept
         return float(self.w @ self.loss.value(self.y, f) + 0.5 * self.ridge * (coef @ coef))
 
-    def __str__(self) -> str:
-        scope = "" if self.among is None else f", among {len(self.among)} of them"
-        return (
-            f"{self.k}-sparse probe of {self.n_neurons} neurons on {self.n_rows} rows "
-            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
-        )
+    @property
+    def _rows(self) -> str:
+        return f"on {self.n_rows} rows"
 
 
 def sparse_probe_problem(
@@ -239,6 +260,7 @@ def sparse_probe_problem(
     class_weight: str = "none",
     sample_weight: ArrayLike | None = None,
     among: Sequence[int] | Ints | None = None,
+    origin: Origin | None = None,
 ) -> SparseProbeProblem:
     """Validate data and parameters into a `SparseProbeProblem`.
 
@@ -252,20 +274,22 @@ def sparse_probe_problem(
         1 <= k <= n_neurons.
     loss : {"squared", "logistic", "hinge"}
     ridge : float
-        Positive; zero is allowed for the squared loss.
+        Positive. With the squared loss it may be 0: then sets can be fitted, but no bound says how good they are.
     class_weight : {"none", "balanced"}
     sample_weight : array_like, shape (n_rows,), optional
         Non-negative; both classes must keep a positive weight.
     among : sequence of int, optional
         The only columns that a support may use.
+    origin : Origin, optional
+        Where the rows came from, and the rows held out.
 
     Raises
     ------
     InputError
         One sentence that says what is wrong, where, and what to do.
     """
-    matrix = _checked_matrix(X)
-    labels = _checked_labels(y, len(matrix))
+    matrix = _checked_matrix("X", X)
+    labels, values = _checked_labels(y, len(matrix))
     chosen = loss_named(loss)
     if class_weight not in CLASS_WEIGHTS:
         raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
@@ -280,7 +304,38 @@ def sparse_probe_problem(
         class_weight=class_weight,
         sample_weight=given,
         among=checked_among(among, matrix.shape[1]),
+        label_values=values,
+        origin=origin or Origin(),
     )
+
+
+def held_out_rows(problem: SparseProbeProblem, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], Floats]:
+    """Validate rows that a problem has not seen: their matrix, and their labels as -1.0 and 1.0.
+
+    Parameters
+    ----------
+    problem : SparseProbeProblem
+    X : array_like, shape (n_test, n_neurons)
+        Of the neurons of the problem.
+    y : array_like, shape (n_test,)
+        Of the two values that the problem's labels were given as, or of one of them.
+
+    Raises
+    ------
+    InputError
+        One sentence that says what is wrong, where, and what to do.
+    """
+    matrix = _checked_matrix("X_test", X)
+    if matrix.shape[1] != problem.n_neurons:
+        raise InputError(f"X_test has {matrix.shape[1]} columns and X has {problem.n_neurons}: give the same neurons")
+    labels = _label_array("y_test", y, len(matrix))
+    negative, positive = problem.label_values
+    if (strange := (labels != negative) & (labels != positive)).any():
+        row = int(np.argmax(strange))
+        raise InputError(
+            f"y_test is {float(labels[row]):g} at row {row}, and the labels of y are {negative:g} and {positive:g}"
+        )
+    return matrix, np.where(labels == positive, 1.0, -1.0)
 
 
 def value_digest(array: NDArray[Any]) -> str:
@@ -292,41 +347,56 @@ def value_digest(array: NDArray[Any]) -> str:
     return sha.hexdigest()
 
 
-def _checked_matrix(X: ArrayLike) -> NDArray[Any]:
-    matrix = np.asarray(X)
+def _checked_matrix(name: str, X: ArrayLike) -> NDArray[Any]:
+    matrix = _array(name, X)
     if matrix.ndim != 2:
-        raise InputError(f"X has {matrix.ndim} dimensions: give a matrix of n_rows x n_neurons")
+        raise InputError(f"{name} has {matrix.ndim} dimensions: give a matrix of n_rows x n_neurons")
     if matrix.size == 0:
-        raise InputError(f"X has shape {matrix.shape}: give at least one row and one neuron")
+        raise InputError(f"{name} has shape {matrix.shape}: give at least one row and one neuron")
     if matrix.dtype.kind not in "fiub":
-        raise InputError(f"X holds values of type {matrix.dtype}: give numbers")
+        raise InputError(f"{name} holds values of type {matrix.dtype}: give numbers")
     if matrix.dtype == np.float16:
         matrix = matrix.astype(np.float32)
     elif matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise InputError(f"X is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
+        raise InputError(f"{name} is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
     if matrix.dtype == np.float64 and not in_range(matrix).all():
         row, column = np.argwhere(~in_range(matrix))[0]
         value = matrix[row, column]
-        raise InputError(f"X is {value:g} at row {row}, column {column}: rescale it into {LEAST:g} to {LARGEST:g}")
+        raise InputError(f"{name} is {value:g} at row {row}, column {column}: rescale it into {LEAST:g} to {LARGEST:g}")
     return matrix
 
 
-def _checked_labels(y: ArrayLike, n_rows: int) -> Floats:
-    labels = np.asarray(y)
-    if labels.ndim != 1 or len(labels) != n_rows:
-        raise InputError(f"y has shape {labels.shape} and X has {n_rows} rows: give one label for each row")
-    if labels.dtype.kind not in "fiub":
-        raise InputError(f"y holds values of type {labels.dtype}: give two distinct numbers, such as -1 and 1")
+def _checked_labels(y: ArrayLike, n_rows: int) -> tuple[Floats, tuple[float, float]]:
+    """The labels as -1.0 and 1.0, and the two values that they had."""
+    labels = _label_array("y", y, n_rows)
     values = np.unique(labels)
     if len(values) == 1:
         raise InputError(f"y has one class only ({values[0]}): give rows of both classes")
     if len(values) != 2 or not np.isfinite(values.astype(np.float64)).all():
         shown = ", ".join(str(value) for value in values[:4])
         raise InputError(f"y has {len(values)} distinct values ({shown}, ...): give exactly two, such as -1 and 1")
-    return np.where(labels == values[1], 1.0, -1.0)
+    return np.where(labels == values[1], 1.0, -1.0), (float(values[0]), float(values[1]))
+
+
+def _label_array(name: str, y: ArrayLike, n_rows: int) -> NDArray[Any]:
+    labels = _array(name, y)
+    if labels.ndim != 1 or len(labels) != n_rows:
+        matrix = name.replace("y", "X")
+        raise InputError(f"{name} has shape {labels.shape} and {matrix} has {n_rows} rows: give one label for each row")
+    if labels.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds values of type {labels.dtype}: give two distinct numbers, such as -1 and 1")
+    return labels
+
+
+def _array(name: str, given: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors of other devices
+        said = str(error).partition("\n")[0]
+        raise InputError(f"{name} is no array ({said}): give numbers in rows of one length") from error
 
 
 def _checked_weights(y: Floats, sample_weight: ArrayLike) -> Floats:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from formulations import SparseProbeProblem, fit_supports, with_rows
+from formulations import SparseProbeProblem, fit_supports, held_out_rows, with_rows
+from formulations.shown import Shown, Table
+from optprobe.activations.foreign import as_array, neuron_values
 from optprobe.engines.solution import Solution
+from optprobe.errors import InputError
 from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Floats = NDArray[np.float64]
 
 BEAM_WIDTH = 8
+OPTIMUM = "optimum"
+"""The name of the solution's own support, also where it is the best known one only."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class ComparedSupport:
     Attributes
     ----------
     method : str
-        Name of the ranking or search, or "optimum".
+        Name of the ranking or search; `OPTIMUM` is the solution itself, and ``optimal`` says whether that is proved.
     support : list of int
     objective : float
         F(support), on the mean-loss scale.
@@ -36,7 +44,8 @@ class ComparedSupport:
     optimal : bool or None
         Whether no set is better by more than the tolerance; None where the bounds leave it open.
     f1_train, f1_test : float or None
-        F1 of the positive class at threshold 0.
+        F1 of the positive class at threshold 0, every row counted once: of the rows of positive weight that the support
+        was fitted on, and of held-out rows.
     """
 
     method: str
@@ -49,34 +58,69 @@ class ComparedSupport:
     f1_test: float | None
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """The best support known and every heuristic's, best objective first."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
+    """The best support known and every heuristic's, best objective first.
+
+    Attributes
+    ----------
+    solution : Solution
+    rows : tuple of ComparedSupport
+    leakage : tuple of str
+        What the held-out rows share with the training rows, a sentence each.
+    """
 
     solution: Solution
     rows: tuple[ComparedSupport, ...]
+    leakage: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as plain dictionaries."""
         return [asdict(row) for row in self.rows]
 
-    def __str__(self) -> str:
-        lines = [f"{'method':24}{'objective':>12}{'regret':>11}{'':>8}{'shared':>8}{'F1 train':>10}{'F1 test':>9}"]
-        best = self.solution.upper_bound
-        for row in self.rows:
-            test = "" if row.f1_test is None else f"{row.f1_test:.3f}"
-            lines.append(
-                f"{row.method:24}{row.objective:12.6f}{row.regret:11.2e}{row.regret / best:+8.1%}"
-                f"{row.overlap:5d}/{len(self.solution.support):<2d}{row.f1_train:10.3f}{test:>9}"
+    def to_pandas(self) -> DataFrame:
+        """The rows as a data frame, best objective first; needs pandas."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise InputError("a data frame needs pandas: pip install pandas, or take records()") from error
+        return DataFrame(self.records())
+
+    def _line(self) -> str:
+        losing = sum(row.optimal is False for row in self.rows)
+        return f"Comparison of {len(self.rows)} sets of {len(self.solution.support)} neurons, {losing} not optimal"
+
+    def _table(self) -> Table:
+        best, size = self.solution.upper_bound, len(self.solution.support)
+        rows = [
+            (
+                self._name(row),
+                f"{row.objective:.6f}",
+                f"{row.regret:.2e}",
+                f"{row.regret / best:+.1%}" if best > 0 else "",
+                f"{row.overlap}/{size}",
+                f"{row.f1_train:.3f}",
+                "" if row.f1_test is None else f"{row.f1_test:.3f}",
             )
-        return "\n".join(lines)
+            for row in self.rows
+        ]
+        return [("method", "objective", "regret", "relative", "shared", "F1 train", "F1 test"), *rows]
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.leakage])
+
+    def _name(self, row: ComparedSupport) -> str:
+        """A method in words; the solution is an optimum where that is proved."""
+        if row.method == OPTIMUM and not self.solution.optimal:
+            return "best known"
+        return row.method.replace("_", " ")
 
 
 def compare(
     solution: Solution,
-    X_test: NDArray[Any] | None = None,
-    y_test: Floats | None = None,
-    seed: int = 0,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    seed: int | None = None,
     scores: Mapping[str, Floats] | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
@@ -84,28 +128,37 @@ def compare(
     Parameters
     ----------
     solution : Solution
-    X_test, y_test : ndarray, shapes (n_test, n_neurons) and (n_test,), optional
-        Held-out rows, labels in {-1, +1}; standardised as the training rows.
-    seed : int
-        Of the rankings that draw at random.
+    X_test, y_test : array_like, shapes (n_test, n_neurons) and (n_test,), optional
+        Held-out rows, with labels as those of the problem were given; standardised as the training rows. By default the
+        test part of the problem's origin, where it has one.
+    seed : int, optional
+        Of the rankings that draw at random (default 0).
     scores : mapping, optional
-        The `RankingScores` of these rows, where they serve several problems.
+        The `RankingScores` of these rows, where they serve several problems; they have their seed.
+
+    Raises
+    ------
+    InputError
+        If the held-out rows do not fit the problem, or an argument has no effect.
+    UnsupportedProblem
+        If the problem is stated by moments.
     """
+    if seed is not None and scores is not None:
+        raise InputError("the rankings are given by scores=, and seed= has no effect beside them: leave it out")
     problem = with_rows(solution.problem)
-    named = dict(_supports(solution, RankingScores(problem, seed) if scores is None else scores))
+    test = _held_out(problem, X_test, y_test)
+    named = dict(_supports(solution, RankingScores(problem, seed or 0) if scores is None else scores))
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)
     fits = fit_supports(problem, distinct)
     reference = float(fits.objective.min())
     best = set(fits.supports[int(fits.objective.argmin())]) if not solution.optimal else set(solution.support)
-    rows = []
+    rows, used = [], problem.w > 0
     for at, (method, support) in zip(place, named.items()):
         coef, intercept, objective = fits.coef[at], float(fits.intercept[at]), float(fits.objective[at])
         within = objective <= solution.lower_bound + solution.tolerance
         beaten = objective > reference + solution.tolerance
-        held_out = None
-        if X_test is not None and y_test is not None:
-            held_out = f1(y_test, predict(problem, X_test, support, coef, intercept))
+        fitted = problem.Z[:, list(support)] @ coef + intercept
         rows.append(
             ComparedSupport(
                 method=method,
@@ -114,12 +167,25 @@ def compare(
                 regret=objective - reference,
                 overlap=len(best & set(support)),
                 optimal=True if within else (False if beaten else None),
-                f1_train=f1(problem.y, problem.Z[:, list(support)] @ coef + intercept, problem.w),
-                f1_test=held_out,
+                f1_train=f1(problem.y[used], fitted[used]),
+                f1_test=None if test is None else f1(test[1], predict(problem, test[0], support, coef, intercept)),
             )
         )
-    order = sorted(rows, key=lambda row: (round(row.objective, 9), row.method != "optimum", row.method))
-    return Comparison(solution, tuple(order))
+    order = sorted(rows, key=lambda row: (round(row.objective, 9), row.method != OPTIMUM, row.method))
+    return Comparison(solution, tuple(order), problem.origin.leakage if X_test is None else ())
+
+
+def _held_out(
+    problem: SparseProbeProblem, X_test: ArrayLike | None, y_test: ArrayLike | None
+) -> tuple[NDArray[Any], Floats] | None:
+    """The held-out rows that are given, or those of the problem's origin, after a check."""
+    if (X_test is None) != (y_test is None):
+        raise InputError("test rows need their labels: give X_test and y_test together, or neither")
+    if X_test is not None and y_test is not None:
+        return held_out_rows(problem, neuron_values(X_test), as_array(y_test))
+    if problem.origin.X_test is None or problem.origin.y_test is None:
+        return None
+    return held_out_rows(problem, problem.origin.X_test, problem.origin.y_test)
 
 
 def predict(
@@ -131,20 +197,19 @@ def predict(
     return np.asarray(Z @ coef + intercept)
 
 
-def f1(y: Floats, f: Floats, w: Floats | None = None) -> float:
+def f1(y: Floats, f: Floats) -> float:
     """F1 of the positive class where f > 0 is a positive prediction; 0 where there is no true positive."""
-    weight = np.ones(len(y)) if w is None else w
-    hits = weight[(f > 0) & (y > 0)].sum()
-    wrong = weight[(f > 0) != (y > 0)].sum()
-    return float(2 * hits / (2 * hits + wrong)) if hits > 0 else 0.0
+    hits = np.count_nonzero((f > 0) & (y > 0))
+    wrong = np.count_nonzero((f > 0) != (y > 0))
+    return 2 * hits / (2 * hits + wrong) if hits else 0.0
 
 
 def _supports(solution: Solution, scores: Mapping[str, Floats]) -> Iterator[tuple[str, tuple[int, ...]]]:
     problem = solution.problem
-    yield "optimum" if solution.optimal else "best known", solution.support
+    yield OPTIMUM, solution.support
     for name, of_neurons in scores.items():
         yield name, tuple(map(int, top(of_neurons, problem.size)))
     forward = forward_selection(problem)
-    yield "forward selection", tuple(map(int, forward.support))
-    yield "beam search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
-    yield "swap descent", tuple(map(int, swap_descent(problem, forward.support).support))
+    yield "forward_selection", tuple(map(int, forward.support))
+    yield "beam_search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
+    yield "swap_descent", tuple(map(int, swap_descent(problem, forward.support).support))

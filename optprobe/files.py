@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from optprobe.errors import InputError
@@ -37,6 +38,19 @@ def write_file(path: Path, *content: str | bytes | memoryview) -> Path:
             raise InputError(f"the file {path} cannot be written: {error.strerror}") from error
         raise
     return path
+
+
+def write_beside(path: Path, content: bytes) -> Path:
+    """`write_file`, where a different file of that name is kept: the name ends in -2, -3 ... then.
+
+    Returns the path that has this content, whether it was there before or is new.
+    """
+    names = (path if number == 1 else path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    try:
+        free = next(name for name in names if not name.exists() or name.read_bytes() == content)
+    except OSError as error:
+        raise InputError(f"the file {path} cannot be written: {error.strerror}") from error
+    return free if free.exists() else write_file(free, content)
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
     status_ : str
         How the search ended, in a sentence.
     solution_ : Solution
+        With the problem and its rows; a pickle leaves it out, and keeps the rest.
     certificate_ : Certificate
         The proof; ``certificate_.save(path)`` writes the file that `optprobe.verify` checks against X, y and, where
         samples or classes had weights, ``solution_.problem.w``.
@@ -169,6 +170,10 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         """The probability of each class, in the order of ``classes_``, shape (n_samples, 2); logistic loss only."""
         log_odds = self.decision_function(X)
         return np.asarray(expit(np.column_stack([-log_odds, log_odds])))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "solution_"}
 
     def _get_support_mask(self) -> NDArray[np.bool_]:
         check_is_fitted(self)

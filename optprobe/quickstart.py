@@ -20,6 +20,7 @@ LAYERS = (1, 3)
 KS = (1, 2, 3)
 SQUARED_RIDGE = 0.01
 LOGISTIC_RIDGE = 0.1
+CLASS_WEIGHT = "balanced"
 DRAWS = 1000
 
 Report = Callable[[str, float], object]
@@ -77,7 +78,8 @@ def quickstart(
         certificates = folder / "certificates"
         cases.append(certified_case(data, stated, certificates, method=method, draws=DRAWS, scores=scores))
     report("writing the page", 1.0)
-    page = write_page(folder / "index.html", "optprobe quickstart", cases, about(activations, data, DRAWS))
+    told = about(activations, data, DRAWS) | {"class weights": class_weights(cases[0])}
+    page = write_page(folder / "index.html", "optprobe quickstart", cases, told)
     return Quickstart(tuple(cases), page, said)
 
 
@@ -88,7 +90,7 @@ def _problems(
     for feature in features:
         for layer in layers:
             data = load_labelled(activations, feature, layer)
-            whole = problem(data, ks[0], loss="squared", ridge=SQUARED_RIDGE, class_weight="balanced")
+            whole = problem(data, ks[0], loss="squared", ridge=SQUARED_RIDGE, class_weight=CLASS_WEIGHT)
             scores = RankingScores(whole)
             for k in ks:
                 yield data, whole.restated(k=k), "auto", scores
@@ -132,6 +134,15 @@ def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[i
     report("loading the model", 0.0)
     store = extract(model, data, sorted(layers), folder, values="float32", progress=show)
     return f"{store.n_rows} rows at layers {', '.join(map(str, store.layers))} {why} to {folder}"
+
+
+def class_weights(case: Case) -> str:
+    """The class weights of all cases, and the command that solves one again, in the words of a page."""
+    return (
+        f"{CLASS_WEIGHT}: both classes weigh one half; optprobe solve has none unless told, as in: optprobe solve "
+        f"activations --feature {case.feature} --layer {case.layer} --k {case.k} --loss {case.loss} "
+        f"--ridge {case.ridge:g} --class-weight {case.class_weight}"
+    )
 
 
 def about(activations: Path, data: LabelledActivations, draws: int) -> dict[str, str]:

@@ -1,13 +1,17 @@
-"""Heuristics against the optimum, and the short way from activations to a problem."""
+"""Heuristics against the optimum, on the rows of the problem and on others."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from adversarial import known
 from sklearn.metrics import f1_score
 
 import optprobe as op
+from formulations import sparse_probe_problem
 from optprobe.comparison import f1, predict
 from optprobe.heuristics import RANKINGS
 
@@ -24,15 +28,18 @@ def test_nothing_is_better_than_the_optimum_and_regret_is_exact(loss: str) -> No
         assert row.optimal == (row.regret <= 1e-6)
         assert row.f1_test is None
     assert comparison.rows[0].method == "optimum"
-    assert "mean_difference" in str(comparison)
+    assert "mean difference" in str(comparison)
 
 
 def test_an_open_gap_leaves_optimality_open() -> None:
     instance = known("plain", 2, "logistic", largest_k=3)
     solution = op.solve(instance.problem.restated(ridge=1e-3, k=3), time_limit=1e-9)
     assert not solution.optimal
-    rows = op.compare(solution).rows
-    assert "best known" in {row.method for row in rows}
+    comparison = op.compare(solution)
+    rows = comparison.rows
+    assert "optimum" in {row.method for row in rows}
+    assert "best known" in str(comparison)
+    assert "optimum" not in str(comparison)
     assert rows[0].regret == 0
     assert rows[0].optimal is None
     assert all(row.optimal is False for row in rows if row.regret > 1e-6)
@@ -40,10 +47,85 @@ def test_an_open_gap_leaves_optimality_open() -> None:
 
 def test_f1_is_that_of_sklearn() -> None:
     rng = np.random.default_rng(0)
-    y, f, w = rng.choice([-1.0, 1.0], 50), rng.standard_normal(50), rng.random(50)
+    y, f = rng.choice([-1.0, 1.0], 50), rng.standard_normal(50)
     assert abs(f1(y, f) - f1_score(y, np.sign(f))) < 1e-12
-    assert abs(f1(y, f, w) - f1_score(y, np.sign(f), sample_weight=w)) < 1e-12
     assert f1(y, -np.ones(50)) == 0.0
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
+def test_every_row_counts_once_in_f1_whatever_it_weighs_in_the_loss(loss: str) -> None:
+    """The same rows, once fitted and once held out, have one F1; rows of weight 0 are not fitted."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((200, 6))
+    y = np.where(X[:, 0] + rng.standard_normal(200) > 1.8, 1, -1)
+    weight = rng.integers(0, 3, 200)
+    stated = sparse_probe_problem(X, y, 2, loss=loss, class_weight="balanced", sample_weight=weight)
+    for row in op.compare(op.solve(stated), X[weight > 0], y[weight > 0]).rows:
+        assert row.f1_train == row.f1_test
+
+
+TEST_X, TEST_Y = np.ones((4, 6)), np.array([0, 1, 1, 0])
+BAD_ROWS: dict[str, tuple[Any, Any, str]] = {
+    "labels": (TEST_X, [1, 2, 2, 1], "y_test is 2 at row 1, and the labels of y are 0 and 1"),
+    "nan label": (TEST_X, [0, 1, np.nan, 0], "y_test is nan at row 2"),
+    "true label": (TEST_X, np.array([True, False, True, False]).astype(object), "y_test holds values of type object"),
+    "text labels": (TEST_X, list("yesn"), "y_test holds values of type <U1"),
+    "few labels": (TEST_X, [0, 1], r"y_test has shape \(2,\) and X_test has 4 rows"),
+    "no labels": (TEST_X, None, "give X_test and y_test together"),
+    "no rows": (None, TEST_Y, "give X_test and y_test together"),
+    "nan": (np.full((4, 6), np.nan), TEST_Y, "X_test is nan at row 0, column 0"),
+    "width": (TEST_X[:, :5], TEST_Y, "X_test has 5 columns and X has 6"),
+    "text": (TEST_X.astype(str), TEST_Y, "the activations are <U"),
+    "string": ("rows.npy", TEST_Y, "there is no file rows.npy"),
+    "ragged": ([[1.0, 2.0], [3.0]], [0, 1], "this list is no array"),
+    "one row": (TEST_X[0], TEST_Y, r"of shape \(6,\)"),
+}
+
+
+@pytest.fixture(scope="module")
+def solved() -> op.Solution:
+    """Six neurons, labels 0 and 1."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((60, 6)).astype(np.float32)
+    return op.solve(op.problem(X, 1, labels=(X[:, 2] > 0.3).astype(int), loss="squared"))
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_held_out_rows_are_checked(case: str, solved: op.Solution) -> None:
+    X, y, sentence = BAD_ROWS[case]
+    with pytest.raises(op.InputError, match=sentence):
+        op.compare(solved, X, y)
+
+
+def test_held_out_rows_may_be_what_training_rows_may_be(solved: op.Solution) -> None:
+    """Lists, tensors and halves; labels as the training labels were given, also of one class only."""
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((30, 6)).astype(np.float16)
+    y = (X[:, 2] > 0.3).astype(int)
+    expected = op.compare(solved, X, y).records()
+    assert expected[0]["f1_test"] > 0.9
+    for matrix, labels in ((X.tolist(), y.tolist()), (torch.from_numpy(X).requires_grad_(), torch.from_numpy(y == 1))):
+        assert op.compare(solved, matrix, labels).records() == expected
+    assert op.compare(solved, X[y == 0], y[y == 0]).rows[0].f1_test == 0.0
+
+
+def test_the_table_says_what_the_problems_own_test_rows_share() -> None:
+    from optprobe.activations import LabelledActivations
+
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((40, 4)), rng.choice([-1.0, 1.0], 40)
+    best = op.solve(op.problem(LabelledActivations(X, y, None, None, X[:7], y[:7], None, {}), 1, loss="squared"))
+    shared = "7 of 7 test rows have the activation vector of a training row"
+    assert str(op.compare(best)).endswith(shared)
+    assert shared not in str(op.compare(best, X + 1, y))
+
+
+def test_an_argument_without_effect_is_refused(solved: op.Solution) -> None:
+    from optprobe.heuristics import RankingScores
+
+    scores = RankingScores(solved.problem, 0)
+    with pytest.raises(op.InputError, match="seed= has no effect"):
+        op.compare(solved, seed=1, scores=scores)
 
 
 def test_new_rows_are_standardised_as_the_training_rows() -> None:
@@ -53,21 +135,3 @@ def test_new_rows_are_standardised_as_the_training_rows() -> None:
     used = instance.problem.w > 0
     Z = instance.problem.Z[np.ix_(used, list(solution.support))]
     np.testing.assert_allclose(again[used], Z @ solution.coef + solution.intercept)
-
-
-def test_problem_of_labelled_rows() -> None:
-    from optprobe.activations import LabelledActivations
-
-    instance = known("plain", 0, "squared")
-    rows = LabelledActivations(instance.X, instance.y, None, None, None, None, None, {})
-    stated = op.problem(rows, 2, loss="squared", ridge=0.5, class_weight="balanced", among=[0, 1, 2])
-    assert (stated.k, stated.ridge, stated.among) == (2, 0.5, (0, 1, 2))
-
-
-def test_problem_of_a_store_needs_feature_and_layer() -> None:
-    acts = op.extract("bundled", op.features.load("is_german"), layers=[0])
-    with pytest.raises(op.InputError, match="feature and layer"):
-        op.problem(acts, 1)
-    stated = op.problem(acts, 1, feature="is_german", layer=0, loss="squared")
-    assert stated.n_neurons == acts.matrices[0].shape[1]
-    assert op.solve(stated).optimal

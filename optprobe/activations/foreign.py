@@ -35,7 +35,7 @@ def neuron_values(
     layer : int, optional
         The layer of a TransformerLens cache.
     hook : {"mlp.post", "mlp.pre", "resid.post"}
-        Its hook point.
+        Its hook point, beside ``layer``.
 
     Returns
     -------
@@ -45,15 +45,20 @@ def neuron_values(
     Raises
     ------
     InputError
-        If there is no such entry, or it is no matrix of real numbers.
+        If there is no such entry, it is no matrix of real numbers, or an argument has no effect.
     """
     if isinstance(source, str | Path):
         source = _read(Path(source))
-    if isinstance(source, Mapping) or hasattr(source, "cache_dict"):
-        if name is None and layer is not None:
+    several = isinstance(source, Mapping) or hasattr(source, "cache_dict")
+    if (name is not None or layer is not None) and not several:
+        raise InputError("this is one matrix of activations: leave name= and layer= out")
+    if (name is not None and layer is not None) or (layer is None and hook != "mlp.post"):
+        raise InputError("an entry is chosen by name=, or by layer= and hook= of a TransformerLens cache: give one")
+    if several:
+        if layer is not None:
             name = f"blocks.{layer}.{HOOK_NAMES[hook]}" if hook in HOOK_NAMES else hook
         source = _entry(source, name)
-    values = _array(source)
+    values = as_array(source)
     if values.dtype.kind not in "fiu" or values.ndim < 2 or 0 in values.shape:
         raise InputError(
             f"the activations are {values.dtype} of shape {values.shape}; give numbers, one row a token and one column "
@@ -164,14 +169,22 @@ def _entry(source: Any, name: str | None) -> Any:
     return entry[0] if isinstance(entry, tuple | list) else entry
 
 
-def _array(value: Any) -> NDArray[Any]:
+def as_array(value: Any) -> NDArray[Any]:
+    """The array of an array, a tensor of any device, or a proxy that has it as its ``value``.
+
+    Raises `InputError` where there is none, as in a list of rows of several lengths.
+    """
     value = getattr(value, "value", value) if not hasattr(value, "shape") else value
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()
         return np.asarray(value.numpy())
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        raise InputError(f"this {type(value).__name__} is no array ({said}): give rows of one length") from error
 
 
 def _finite(layer: int, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,15 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations import Origin
+from formulations.shown import Shown, Table, facts
 from optprobe.activations.store import Activations
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
+from optprobe.files import write_file
 
+TEST_SHARE, SEED = 0.3, 0
+"""The split of a store where nothing else is said."""
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
+_FIELDS = {"sample_weight": "w_train"}
+"""Arrays of a file whose attributes have another name."""
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledActivations:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledActivations(Shown):
     """
     The rows of one feature at one layer, for training and, where given, for testing.
 
@@ -50,35 +59,74 @@ class LabelledActivations:
     group_test: NDArray[np.int64] | None
     scope: Mapping[str, Any]
 
-    def __repr__(self) -> str:
-        """Say in one line what the rows are."""
+    @cached_property
+    def leakage(self) -> tuple[str, ...]:
+        """What the test part has in common with the training part, a sentence each; nothing where all is well."""
+        if self.X_test is None:
+            return ()
+        from optprobe.features.leakage import equal_activations
+
+        found = []
+        if self.group_train is not None and self.group_test is not None:
+            documents = np.unique(self.group_test)
+            shared = np.count_nonzero(np.isin(documents, self.group_train))
+            if shared:
+                found.append(f"{shared:,} of {len(documents):,} test groups are groups of training rows too")
+        both = np.result_type(self.X_train, self.X_test)
+        equal = equal_activations(self.X_train.astype(both, copy=False), self.X_test.astype(both, copy=False))
+        return (*found, str(equal)) if equal.rows else tuple(found)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What a problem about the training rows keeps of the rest."""
+        return Origin(self.scope, self.X_test, self.y_test, self.leakage)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an `.npz` that `load_labelled` reads and the checker takes as data. Returns the path.
+
+        Raises `InputError` where the file cannot be written.
+        """
+        arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
+        arrays |= {name: self.scope.get(name) for name in ("feature", "layer")}
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
+        return write_file(Path(path), content.getbuffer())
+
+    def _line(self) -> str:
         test = "no test rows" if self.y_test is None else f"{len(self.y_test):,} test rows"
         share = np.mean(self.y_train > 0)
         return (
             f"LabelledActivations: {len(self.y_train):,} training rows ({share:.0%} positive) of "
-            f"{self.X_train.shape[1]:,} neurons, {test}; {dict(self.scope)}"
+            f"{self.X_train.shape[1]:,} neurons, {test}"
         )
+
+    def _table(self) -> Table:
+        return facts({**self.scope, "leakage": "; ".join(self.leakage) or None})
 
 
 def load_labelled(
-    path: str | Path, feature: str | None = None, layer: int | None = None, test_share: float = 0.3, seed: int = 0
+    source: str | Path | Activations,
+    feature: str | None = None,
+    layer: int | None = None,
+    test_share: float | None = None,
+    seed: int | None = None,
 ) -> LabelledActivations:
     """
     Read a labelled activation matrix.
 
     Parameters
     ----------
-    path : str or Path
+    source : str, Path or Activations
         An `.npz` with the arrays X_train and y_train and, where wanted, X_test, y_test, group_train, group_test,
-        sample_weight, feature and layer; or a folder that `extract` wrote.
+        sample_weight, feature and layer; or a store of activations, open or by its folder.
     feature : str, optional
-        Feature of the rows. A folder with several needs it; an `.npz` that names its own must agree.
+        Feature of the rows. A store of several needs it; an `.npz` that names its own must agree.
     layer : int, optional
         Layer of the neurons, likewise.
-    test_share : float, default=0.3
-        For a folder: share of the rows in the test part of `grouped_split`.
-    seed : int, default=0
-        For a folder: seed of that split.
+    test_share : float, optional
+        For a store: share of the rows in the test part of `grouped_split` (default 0.3). An `.npz` has its parts.
+    seed : int, optional
+        For a store: seed of that split (default 0).
 
     Returns
     -------
@@ -92,21 +140,24 @@ def load_labelled(
     StoreDamaged
         If a file of the folder is missing, truncated or altered.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _from_store(path, feature, layer, test_share, seed)
-    return _from_npz(path, feature, layer)
+    if isinstance(source, Activations) or Path(source).is_dir():
+        store = source if isinstance(source, Activations) else Activations.open(source)
+        share = TEST_SHARE if test_share is None else test_share
+        return _from_store(store, feature, layer, share, SEED if seed is None else seed)
+    if test_share is not None or seed is not None:
+        raise InputError(f"{source} is no store, and is not split: leave test_share and seed out")
+    return _from_npz(Path(source), feature, layer)
 
 
 def _from_store(
-    path: Path, feature: str | None, layer: int | None, test_share: float, seed: int
+    store: Activations, feature: str | None, layer: int | None, test_share: float, seed: int
 ) -> LabelledActivations:
     """Read one feature and layer of a store, and split its rows by document."""
-    store = Activations.open(path)
+    where = store.folder or "this store"
     if feature is None and len(store.features) > 1:
-        raise InputError(f"{path} holds several features; give one of {', '.join(store.features)}")
+        raise InputError(f"{where} holds several features; give one of {', '.join(store.features)}")
     if layer is None and len(store.layers) > 1:
-        raise InputError(f"{path} holds several layers; give one of {', '.join(map(str, store.layers))}")
+        raise InputError(f"{where} holds several layers; give one of {', '.join(map(str, store.layers))}")
     feature = store.features[0] if feature is None else feature
     layer = store.layers[0] if layer is None else layer
     values, labels, group = store.select(feature, layer)

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import numpy as np
 
 from formulations import Moments
+from formulations.shown import Shown, Table
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.files import file_digest
 
@@ -28,8 +29,8 @@ SCALARS = ("n_rows", "target_mean", "target_variance", "error", "made")
 """What a file holds besides its arrays, as JSON."""
 
 
-@dataclass(frozen=True, eq=False)
-class MomentStore:
+@dataclass(frozen=True, eq=False, repr=False)
+class MomentStore(Shown):
     """Moments of features at layers, kept in a folder.
 
     Attributes
@@ -73,6 +74,24 @@ class MomentStore:
     def layers(self) -> tuple[int, ...]:
         """The layers, ascending."""
         return tuple(self.manifest["layers"])
+
+    def _line(self) -> str:
+        return (
+            f"MomentStore of {self.manifest.get('model')}: {len(self.features)} features at layers "
+            f"{', '.join(map(str, self.layers))}, class weights {self.manifest.get('class_weight')}"
+        )
+
+    def _table(self) -> Table:
+        return [
+            ("feature", *(f"layer {layer}" for layer in self.layers)),
+            *(
+                (
+                    name,
+                    *("yes" if moment_file(layer, name) in self.manifest["files"] else "no" for layer in self.layers),
+                )
+                for name in self.features
+            ),
+        ]
 
     def load(self, feature: str | None = None, layer: int | None = None) -> tuple[Moments, dict[str, Any]]:
         """The moments of a feature at a layer, and their scope: where the rows came from.

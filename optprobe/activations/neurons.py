@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from formulations.shown import Shown, Table
 from optprobe.activations.loading import inference
 from optprobe.errors import InputError
 
@@ -63,8 +64,8 @@ class NeuronLayer:
     gated: bool
 
 
-@dataclass(frozen=True)
-class NeuronMap:
+@dataclass(frozen=True, repr=False)
+class NeuronMap(Shown):
     """
     The neurons of a model, block by block.
 
@@ -82,20 +83,16 @@ class NeuronMap:
     layers: tuple[NeuronLayer, ...]
     n_parameters: int
 
-    def __str__(self) -> str:
-        """Give one line on the model, then one line a block."""
+    def _line(self) -> str:
         n_neurons = sum(layer.d_mlp for layer in self.layers)
-        width = max(len(layer.projection) for layer in self.layers)
-        lines = [
-            f"{self.model_class}: {len(self.layers)} blocks, {n_neurons:,} neurons, {self.n_parameters:,} parameters",
-            f"layer  {'stack':<7}  {'neurons are the input of':<{width}}  d_model  d_mlp  gated",
-        ]
-        lines += [
-            f"{x.layer:>5}  {x.stack:<7}  {x.projection:<{max(width, 24)}}  {x.d_model:>7}  {x.d_mlp:>5}"
-            f"  {'yes' if x.gated else 'no'}"
+        return f"{self.model_class}: {len(self.layers)} blocks, {n_neurons:,} neurons, {self.n_parameters:,} parameters"
+
+    def _table(self) -> Table:
+        rows = [
+            (str(x.layer), x.stack, x.projection, str(x.d_model), str(x.d_mlp), "yes" if x.gated else "no")
             for x in self.layers
         ]
-        return "\n".join(lines)
+        return [("layer", "stack", "neurons are the input of", "d_model", "d_mlp", "gated"), *rows]
 
 
 @dataclass(frozen=True)

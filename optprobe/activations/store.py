@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations.shown import Shown, Table
 from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
 from optprobe.activations.shards import DTYPES, map_shard, shard_digest, shard_name
@@ -46,7 +47,7 @@ _MANIFEST_FIELDS: dict[str, type] = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Activations:
+class Activations(Shown):
     """
     Values of a model's neurons, one row a labelled word, one matrix a layer.
 
@@ -242,23 +243,17 @@ class Activations:
         arrays["labels"] = np.stack([self.labels[name] for name in self.manifest["features"]])
         return arrays
 
-    def __repr__(self) -> str:
-        """Say in one line what these activations are."""
+    def _line(self) -> str:
         dataset = self.manifest["dataset"]
         return (
             f"Activations of {self.manifest['model']}: {self.n_rows:,} rows of {dataset['name']!r}, "
             f"layers {_listing(self.layers)}, {len(self.labels)} features"
         )
 
-    def __str__(self) -> str:
-        """Give the line of `repr`, then one line a feature."""
-        width = max(len(name) for name in self.labels)
-        lines = [repr(self), f"{'feature':<{width}}  rows     +1     -1"]
-        lines += [
-            f"{name:<{width}} {np.count_nonzero(y):>5} {np.count_nonzero(y == 1):>6} {np.count_nonzero(y == -1):>6}"
-            for name, y in self.labels.items()
-        ]
-        return "\n".join(lines)
+    def _table(self) -> Table:
+        counts = {name: (np.count_nonzero(y == 1), np.count_nonzero(y == -1)) for name, y in self.labels.items()}
+        rows = [(name, str(a + b), str(a), str(b)) for name, (a, b) in counts.items()]
+        return [("feature", "rows", "+1", "-1"), *rows]
 
 
 def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, tuple[int, int]]]:

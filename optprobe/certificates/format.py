@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from formulations.shown import Shown, Table, facts
 from optprobe.certificates import checker
 from optprobe.certificates.checker.claim import parse_claim
 from optprobe.certificates.checker.file import DTYPES
 from optprobe.certificates.checker.limits import GIB, SECONDS
 from optprobe.errors import CertificateRejected, InputError
-from optprobe.files import write_file
+from optprobe.files import write_beside, write_file
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Shown):
     """A claim and the arrays that prove it.
 
     Attributes
@@ -57,6 +58,30 @@ class Certificate:
 
         Raises `InputError` where the folder cannot be written, or the certificate is none that could be read again.
         """
+        return write_file(Path(path), self._content())
+
+    def save_beside(self, folder: str | Path) -> Path:
+        """Write the file to a folder under its `file_name`, with a number where a different file has that name.
+
+        Nothing is overwritten, and the same certificate is not written twice. Returns the path; raises as `save` does.
+        """
+        return write_beside(Path(folder) / self.file_name, self._content())
+
+    def _line(self) -> str:
+        problem, result = self.claim.problem, self.claim.result
+        return (
+            f"Certificate (not verified here): neurons {list(result.support)}, k = {problem.k}, {problem.loss} loss, "
+            f"objective {result.upper_bound:.9g}, every other set at least {result.lower_bound:.9g}"
+        )
+
+    def _table(self) -> Table:
+        problem, data, author = self.claim.problem, self.claim.data, self.claim.author
+        said = {"ridge": f"{problem.ridge:g}", "class weights": problem.class_weight, "proof": self.claim.proof.kind}
+        size = {"rows": data.n_rows, "neurons": data.n_neurons}
+        return facts({**size, **said, "engine": author.engine, "regime": author.regime, **author.scope})
+
+    def _content(self) -> bytes:
+        """The bytes of the file."""
         try:
             parse_claim(self.claim.text)
         except (checker.Rejected, ValueError) as rejected:
@@ -70,7 +95,7 @@ class Certificate:
         }
         header = checker.canonical({"__metadata__": stated, **layout}).encode()
         header += b" " * (-len(header) % 8)
-        return write_file(Path(path), len(header).to_bytes(8, "little") + header + body)
+        return len(header).to_bytes(8, "little") + header + body
 
     def _stored(self, name: str, entry: Mapping[str, Any]) -> bytes:
         array = np.asarray(self.arrays[name])
@@ -80,15 +105,19 @@ class Certificate:
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.topN][.moments].cert``."""
-        problem, scope = self.claim.problem, self.claim.author.scope
-        source = Path(str(scope.get("file", ""))).stem or f"{scope.get('feature')}.layer{scope.get('layer')}"
-        parts = [source, f"k{problem.k}", problem.loss, f"ridge{problem.ridge:g}"]
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments].cert``, R with all digits."""
+        problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
+        place = f"{scope.get('feature')}.layer{scope.get('layer')}"
+        source = str(scope["file"]).removesuffix(".npz") if scope.get("file") else place
+        ridge = f"{problem.ridge:g}" if float(f"{problem.ridge:g}") == problem.ridge else repr(problem.ridge)
+        parts = [source.replace("/", "_"), f"k{problem.k}", problem.loss, f"ridge{ridge}"]
         if problem.class_weight != "none":
             parts.append(problem.class_weight)
+        if isinstance(data, checker.Rows) and data.weights is not None:
+            parts.append("weighted")
         if problem.among is not None:
             parts.append(f"top{len(problem.among)}")
-        if self.claim.data.kind == "moments":
+        if isinstance(data, checker.OfMoments):
             parts.append("moments")
         return ".".join(parts) + ".cert"
 
@@ -127,12 +156,16 @@ def verify(
     Raises
     ------
     InputError
-        Where there is no such file, neither rows nor moments, or data that are no numbers.
+        Where there is no such file, neither rows nor moments or both, or data that are no numbers.
     """
     if not (time_limit > 0 and memory_limit > 0):
         raise InputError(f"the limits are {time_limit:g} s and {memory_limit:g} GiB: give positive numbers")
     if moments is None and (X is None or y is None):
         raise InputError("there is nothing to check the certificate against: give X and y, or moments")
+    if moments is not None and any(rows is not None for rows in (X, y, sample_weight)):
+        raise InputError("a claim is about rows or about moments: give X, y and sample_weight, or moments")
+    if fast and exhaustive:
+        raise InputError("every set is evaluated (exhaustive), and no sweep is replayed (fast): give one of the two")
     weight = None if sample_weight is None else np.asarray(sample_weight)
     limits = checker.Limits(time_limit, memory_limit * 2**30)
     try:

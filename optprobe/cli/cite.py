@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from optprobe.cli.shared import add_data_arguments
-from optprobe.cli.verify import add_limit_arguments, checked
+from optprobe.cli.verify import LIMITS, add_limit_arguments, checked
+from optprobe.errors import InputError
 
 HELP = "print BibTeX and one sentence for a certificate; with --data it is verified first"
 
@@ -30,6 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(verdict)
             return verdict.exit_code
         certified = True
+    elif idle := [name for name in ("feature", "layer", *LIMITS) if getattr(arguments, name) is not None]:
+        option = idle[0].replace("_", "-")
+        raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
     certificate = Certificate.load(arguments.certificate)
     print(f"{bibtex(certificate, file_digest(arguments.certificate), certified)}\n\n{sentence(certificate, certified)}")
     return 0

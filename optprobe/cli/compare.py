@@ -26,12 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.comparison import compare
 
-    data = read_data(arguments)
-    problem = read_problem(arguments, data)
+    problem = read_problem(arguments, read_data(arguments))
     solution = solve_from(arguments, problem)
-    comparison = compare(solution, data.X_test, data.y_test, arguments.seed)
+    comparison = compare(solution, seed=arguments.seed)
     if not arguments.json:
-        print(f"{problem}\n{solution}\n\n{comparison}")
+        print(f"{problem!r}\n{solution}\n\n{comparison}")
         return 0
     print_json(
         {

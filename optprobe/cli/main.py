@@ -16,6 +16,7 @@ COMMANDS = (
     "join",
     "moments",
     "statistics",
+    "export",
     "solve",
     "compare",
     "verify",

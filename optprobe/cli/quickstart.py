@@ -83,7 +83,8 @@ def print_tables(found: Quickstart) -> None:
 def _optima(cases: tuple[Case, ...]) -> Table:
     from rich.table import Table
 
-    table = Table(title="Certified optima", title_justify="left")
+    weights = " and ".join(sorted({case.class_weight for case in cases}))
+    table = Table(title=f"Certified optima, class weights {weights}", title_justify="left")
     for name in ("feature", "layer", "k", "loss", "neurons", "objective", "gap", "seconds", "certificate"):
         table.add_column(name, justify="left" if name in ("feature", "loss", "neurons", "certificate") else "right")
     for case in cases:

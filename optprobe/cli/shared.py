@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,14 +42,12 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss", choices=("squared", "logistic", "hinge"), help="default: logistic; from moments squared"
     )
-    parser.add_argument(
-        "--ridge", type=float, default=0.01, help="ridge on standardised neurons, mean-loss scale (default 0.01)"
-    )
+    parser.add_argument("--ridge", type=float, help="ridge on standardised neurons, mean-loss scale (default 0.01)")
     parser.add_argument("--class-weight", choices=("none", "balanced"), help="default: none; of moments theirs")
     parser.add_argument(
         "--method",
         choices=("auto", "enumeration", "dual_enumeration", "branch_and_cut", "milp", "outer_approximation"),
-        default="auto",
+        help="default: auto",
     )
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for everything after reading the data")
     parser.add_argument("--tolerance", type=float, default=1e-6, help="a gap that counts as closed (default 1e-6)")
@@ -58,8 +57,8 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paper",
         action="store_true",
-        help="the setting of Gurnee et al. 2023: hinge loss, ridge 100 / sqrt(n_rows), balanced classes, --top 50, "
-        "outer_approximation",
+        help="the setting of Gurnee et al. 2023: hinge loss, ridge 100 / sqrt(n_rows), balanced classes; and where "
+        "nothing else is said, --top 50 and --method outer_approximation",
     )
 
 
@@ -69,39 +68,42 @@ def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = N
 
     if moments_store.is_moment_store(arguments.data):
         raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
-    chosen = {name: split[name] for name in ("test_share", "seed") if split and name in split}
+    of_store = arguments.data.is_dir() and split
+    chosen = {name: of_store[name] for name in ("test_share", "seed") if of_store and name in of_store}
     return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
 
 
 def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> SparseProbeProblem:
-    """The problem that the arguments state about the training rows."""
-    from formulations import sparse_probe_problem
+    """The problem that the arguments state about the training rows; the rest is as in `optprobe.problem`."""
+    from optprobe.data import problem
     from optprobe.heuristics import RANKINGS, top
 
+    for sentence in data.leakage:
+        print(f"optprobe {arguments.command}: {sentence}", file=sys.stderr)
     if arguments.paper:
-        from formulations.models import paper_ridge
-
-        arguments.loss, arguments.class_weight, arguments.method = "hinge", "balanced", "outer_approximation"
-        arguments.ridge = paper_ridge(len(data.y_train))
-        arguments.top = min(PAPER_TOP, data.X_train.shape[1]) if arguments.top is None else arguments.top
-
-    def problem(among: Any = None) -> SparseProbeProblem:
-        return sparse_probe_problem(
-            data.X_train,
-            data.y_train,
-            arguments.k,
-            loss=arguments.loss or "logistic",
-            ridge=arguments.ridge,
-            class_weight=arguments.class_weight or "none",
-            sample_weight=data.w_train,
-            among=among,
-        )
-
-    whole = problem()
+        _set_paper(arguments, *data.X_train.shape)
+    given = {name: getattr(arguments, name) for name in ("loss", "ridge", "class_weight")}
+    stated = {name: value for name, value in given.items() if value is not None}
+    whole = problem(data, arguments.k, **stated)
     if arguments.top is None:
         return whole
     _check_top(arguments, whole)
-    return problem(top(RANKINGS["mean_difference"].function(whole, 0), arguments.top))
+    among = top(RANKINGS["mean_difference"].function(whole, 0), arguments.top)
+    return problem(data, arguments.k, **stated, among=among)
+
+
+def _set_paper(arguments: argparse.Namespace, n_rows: int, n_neurons: int) -> None:
+    """Fill in the setting of the paper; what contradicts its problem is refused."""
+    from formulations.models import paper_ridge
+
+    for name, value in (("loss", "hinge"), ("ridge", paper_ridge(n_rows)), ("class_weight", "balanced")):
+        given = getattr(arguments, name)
+        if given not in (None, value):
+            option = name.replace("_", "-")
+            raise InputError(f"--paper states --{option} {value}, and --{option} is {given}: leave one of the two out")
+        setattr(arguments, name, value)
+    arguments.method = arguments.method or "outer_approximation"
+    arguments.top = min(PAPER_TOP, n_neurons) if arguments.top is None else arguments.top
 
 
 def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]] | None:
@@ -113,22 +115,24 @@ def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]
     return MomentStore.open(arguments.data).load(arguments.feature, arguments.layer)
 
 
-def read_stated(arguments: argparse.Namespace) -> tuple[ProbeProblem, Mapping[str, Any]]:
-    """The problem that the arguments state about DATA, rows or moments, and the scope of its certificate."""
+def read_stated(arguments: argparse.Namespace) -> ProbeProblem:
+    """The problem that the arguments state about DATA, rows or moments."""
     if (found := read_moments(arguments)) is not None:
-        return _moment_problem(arguments, found[0]), found[1]
-    data = read_data(arguments)
-    return read_problem(arguments, data), data.scope
+        return _moment_problem(arguments, *found)
+    return read_problem(arguments, read_data(arguments))
 
 
-def _moment_problem(arguments: argparse.Namespace, moments: Moments) -> ProbeProblem:
-    from formulations import moment_problem
+def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapping[str, Any]) -> ProbeProblem:
+    from formulations import Origin, moment_problem
     from optprobe.heuristics import top
 
     if arguments.paper or arguments.loss not in (None, "squared"):
-        stated = "--paper" if arguments.paper else f"{arguments.loss} loss"
-        raise InputError(f"{arguments.data} holds moments, which state the squared loss alone, not {stated}: give rows")
-    problem = moment_problem(moments, arguments.k, ridge=arguments.ridge)
+        other = "--paper" if arguments.paper else f"{arguments.loss} loss"
+        raise InputError(f"{arguments.data} holds moments, which state the squared loss alone, not {other}: give rows")
+    stated: dict[str, Any] = {"origin": Origin(scope)}
+    if arguments.ridge is not None:
+        stated["ridge"] = arguments.ridge
+    problem = moment_problem(moments, arguments.k, **stated)
     if arguments.class_weight not in (None, problem.class_weight):
         raise InputError(
             f"{arguments.data} holds moments of class weights {problem.class_weight}, not {arguments.class_weight}: "
@@ -138,7 +142,7 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments) -> ProbePro
         return problem
     _check_top(arguments, problem)
     scores = np.where(problem.inv_scale > 0, np.abs(problem.cross), -np.inf)
-    return moment_problem(moments, arguments.k, ridge=arguments.ridge, among=top(scores, arguments.top))
+    return moment_problem(moments, arguments.k, **stated, among=top(scores, arguments.top))
 
 
 def _check_top(arguments: argparse.Namespace, problem: ProbeProblem) -> None:
@@ -153,7 +157,7 @@ def solve_from(arguments: argparse.Namespace, problem: ProbeProblem) -> Solution
     from optprobe.engines import solve
 
     with progress_line() as report:
-        return solve(problem, arguments.method, arguments.time_limit, arguments.tolerance, progress=report)
+        return solve(problem, arguments.method or "auto", arguments.time_limit, arguments.tolerance, progress=report)
 
 
 @contextmanager

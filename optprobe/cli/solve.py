@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     folder = writable_folder(arguments.out)
-    problem, scope = read_stated(arguments)
+    problem = read_stated(arguments)
     solution = solve_from(arguments, problem)
-    certificate = solution.certificate(scope)
-    path = certificate.save(folder / certificate.file_name)
+    certificate = solution.certificate()
+    path = certificate.save_beside(folder)
+    if path.name != certificate.file_name:
+        print(f"optprobe solve: {certificate.file_name} is another certificate and is kept", file=sys.stderr)
     seconds = time.perf_counter() - started
     if not arguments.json:
-        print(f"{problem}\n{solution}\n  certificate {path}")
+        print(f"{problem!r}\n{solution}\ncertificate      {path}")
     else:
         print_json(record(solution, path, seconds))
     return 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optprobe.certificates.exact import ExactVerdict
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
+LIMITS = ("time_limit", "memory_limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
     """``[--time-limit S] [--memory-limit G]``."""
-    parser.add_argument("--time-limit", type=float, default=3600.0, metavar="S", help="seconds (default 3600)")
-    parser.add_argument("--memory-limit", type=float, default=16.0, metavar="G", help="GiB (default 16)")
+    parser.add_argument("--time-limit", type=float, metavar="S", help="seconds (default 3600)")
+    parser.add_argument("--memory-limit", type=float, metavar="G", help="GiB (default 16)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.exact and (arguments.fast or arguments.exhaustive):
-        raise InputError("--exact is another checker, which has no --fast and no --exhaustive: leave them out")
+    if arguments.exact and (arguments.fast or arguments.exhaustive or arguments.memory_limit is not None):
+        raise InputError("--exact is another checker: it has no --fast, no --exhaustive and no --memory-limit")
     verdict = checked(arguments)
     if arguments.json:
         print_json({**verdict.as_json(), "certificate": str(arguments.certificate)})
@@ -78,12 +79,12 @@ def _checker(arguments: argparse.Namespace) -> Callable[..., Verdict | ExactVerd
     """The checker that the arguments ask for, with its limits."""
     from optprobe.certificates import verify
 
+    limits = {name: getattr(arguments, name) for name in LIMITS if getattr(arguments, name) is not None}
     if not arguments.exact:
-        limits = {"time_limit": arguments.time_limit, "memory_limit": arguments.memory_limit}
         return partial(verify, fast=arguments.fast, exhaustive=arguments.exhaustive, **limits)
     from optprobe.certificates.exact import verify_exact
 
-    return partial(verify_exact, time_limit=arguments.time_limit)
+    return partial(verify_exact, **limits)
 
 
 def _said(scope: Mapping[str, Any], name: str, kind: type) -> Any:

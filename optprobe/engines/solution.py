@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import ProbeProblem
+from formulations.shown import Shown, Table, facts
 
 if TYPE_CHECKING:
     from optprobe.certificates import Certificate
@@ -80,8 +81,8 @@ class Outcome:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Shown):
     """A support with a lower bound for all others.
 
     Attributes
@@ -141,14 +142,25 @@ class Solution:
         return self.status.value.format(k=self.problem.k, tolerance=self.tolerance)
 
     def certificate(self, scope: Mapping[str, object] | None = None) -> Certificate:
-        """The certificate of this solution; ``scope`` says in words and numbers what the data are."""
+        """The certificate of this solution.
+
+        Its scope, which says in words and numbers what the data are, is that of the problem's origin; ``scope`` adds to
+        it.
+        """
         from optprobe.engines.certify import certificate_of
 
-        return certificate_of(self, scope or {})
+        return certificate_of(self, {**self.problem.origin.scope, **(scope or {})})
 
-    def __str__(self) -> str:
-        return (
-            f"neurons {list(self.support)}: {self.status_sentence}\n"
-            f"  loss {self.upper_bound:.9g}, at least {self.lower_bound:.9g} for every other set (gap {self.gap:.2g})\n"
-            f"  {self.engine}: {self.why}; regime {self.regime}; {sum(self.seconds.values()):.2f} s"
+    def _line(self) -> str:
+        return f"neurons {list(self.support)}: {self.status_sentence}"
+
+    def _table(self) -> Table:
+        return facts(
+            {
+                "objective": f"{self.upper_bound:.9g}",
+                "every other set": f"at least {self.lower_bound:.9g} (gap {self.gap:.2g})",
+                "engine": f"{self.engine}: {self.why}",
+                "regime": self.regime,
+                "seconds": f"{sum(self.seconds.values()):.2f}",
+            }
         )

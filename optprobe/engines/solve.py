@@ -71,6 +71,10 @@ def solve(
         raise InputError(f"the tolerance is {tolerance:g}: give a positive number, at most {most:g}")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"the time limit is {time_limit:g} s: give a positive number")
+    if problem.ridge == 0:
+        raise UnsupportedProblem(
+            "the ridge is 0, and every lower bound divides by it: give a positive one, such as 1e-05"
+        )
     asked = None if method == "auto" else engine_named(method)
     if refusal := (asked or engine_named(_default(problem))).refusal(problem):
         raise UnsupportedProblem(refusal)

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from formulations.shown import Shown, Table
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.files import file_digest, new_folder
 
@@ -33,7 +34,7 @@ _ADDED = ("aggregation", "provenance", "values")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FeatureDataset:
+class FeatureDataset(Shown):
     """
     Rows, each a word or passage of a text given by its character span, with a label in {-1, 0, +1} for every feature.
 
@@ -379,20 +380,16 @@ class FeatureDataset:
             raise StoreDamaged(f"{folder / CARD} was altered: digest or counts differ; build the dataset again")
         return data
 
-    def __repr__(self) -> str:
-        """Say in one line what the dataset holds."""
+    def _line(self) -> str:
         return (
             f"FeatureDataset {self.name!r}: {self.n_rows:,} rows in {len(self.texts):,} texts, "
             f"{len(np.unique(self.group)):,} documents, {len(self.labels)} features"
         )
 
-    def __str__(self) -> str:
-        """Give the line of `repr`, then one line a feature."""
-        width = max(len(name) for name in (*self.features, *self.targets))
-        lines = [repr(self), f"{'feature':<{width}}  rows     +1     -1"]
-        lines += [f"{name:<{width}} {a + b:>5} {a:>6} {b:>6}" for name, (a, b) in self.counts.items()]
-        lines += [f"{name:<{width}} {len(self.rows(name)):>5}      a number a row" for name in self.targets]
-        return "\n".join(lines)
+    def _table(self) -> Table:
+        rows = [(name, str(a + b), str(a), str(b)) for name, (a, b) in self.counts.items()]
+        rows += [(f"{name}, a number a row", str(len(self.rows(name))), "", "") for name in self.targets]
+        return [("feature", "rows", "+1", "-1"), *rows]
 
 
 def _integers(values: object, dtype: type[np.signedinteger[Any]], what: str) -> NDArray[np.signedinteger[Any]]:

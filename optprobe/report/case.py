@@ -11,13 +11,10 @@ from typing import Any, Self
 from formulations import SparseProbeProblem, fit_support
 from optprobe.activations import LabelledActivations
 from optprobe.certificates import verify
-from optprobe.comparison import ComparedSupport, Floats, compare, predict
+from optprobe.comparison import OPTIMUM, ComparedSupport, Floats, compare, predict
 from optprobe.engines import Status, solve
 from optprobe.errors import InputError
 from optprobe.report.bootstrap import GroupBootstrap, percentile_interval
-
-BEST = ("optimum", "best known")
-"""The names that `compare` gives to the solution itself."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +98,12 @@ class Case:
     @property
     def best(self) -> MethodResult:
         """The solution itself, among the methods."""
-        return next(result for result in self.methods if result.method in BEST)
+        return next(result for result in self.methods if result.method == OPTIMUM)
 
     @property
     def heuristics(self) -> tuple[MethodResult, ...]:
         """The methods without the solution."""
-        return tuple(result for result in self.methods if result.method not in BEST)
+        return tuple(result for result in self.methods if result.method != OPTIMUM)
 
     def record(self) -> dict[str, Any]:
         """The case as plain dictionaries and lists, for JSON."""
@@ -168,17 +165,17 @@ def certified_case(
     solution = solve(problem, method, time_limit)
     if solution.status is Status.INTERRUPTED:
         raise KeyboardInterrupt
-    certificate = solution.certificate(data.scope)
+    certificate = solution.certificate()
     path = certificate.save(folder / certificate.file_name)
     verdict = verify(path, data.X_train, data.y_train, data.w_train)
     resamples = GroupBootstrap.of(group_test, draws, seed)
-    compared = compare(solution, X_test, y_test, seed, scores).rows
+    compared = compare(solution, X_test, y_test, seed if scores is None else None, scores).rows
     draws_of = {}
     for row in compared:
         fit = fit_support(problem, row.support)
         f = predict(problem, X_test, tuple(row.support), fit.coef[0], float(fit.intercept[0]))
         draws_of[row.method] = resamples.f1(y_test, f)
-    best = next(row for row in compared if row.method in BEST)
+    best = next(row for row in compared if row.method == OPTIMUM)
     return Case(
         feature=str(data.scope["feature"]),
         layer=int(data.scope["layer"]),

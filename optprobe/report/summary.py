@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optprobe.comparison import OPTIMUM
 from optprobe.report.case import Case, MethodResult
 
 RANKING = "mean_difference"
@@ -81,7 +82,7 @@ def by_method(cases: Sequence[Case]) -> dict[str, list[tuple[Case, MethodResult]
 
 def summaries(cases: Sequence[Case]) -> list[MethodSummary]:
     """The solution, then every heuristic, smallest mean relative regret first."""
-    solved = {"optimum": [(case, case.best) for case in cases]}
+    solved = {OPTIMUM: [(case, case.best) for case in cases]}
     return [_summary(method, pairs) for method, pairs in (solved | by_method(cases)).items()]
 
 

@@ -90,14 +90,19 @@ def test_arrays_become_a_store_that_solves_like_them(tmp_path: Path) -> None:
         (("none.npy",), "there is no file none.npy"),
         ((Cache(),), r"there are 2 entries \(blocks.3.mlp.hook_post, blocks.3.hook_resid_post\); name one"),
         ((Cache(), "blocks.9.mlp.hook_post"), "there is no entry 'blocks.9.mlp.hook_post', only blocks.3"),
+        ((X, "one"), "leave name= and layer= out"),
+        ((Cache(), "blocks.3.mlp.hook_post", 3), "give one"),
+        ((Cache(), "blocks.3.mlp.hook_post", None, "resid.post"), "give one"),
+        (([[1.0], [1.0, 2.0]],), "this list is no array"),
         ((np.array([["a"]]),), "the activations are <U1"),
         ((np.arange(3.0),), r"of shape \(3,\); give numbers, one row a token"),
         ((np.array([[object()]]),), "the activations are object"),
     ],
 )
 def test_what_is_no_matrix_is_refused(arguments: tuple[Any, ...], sentence: str) -> None:
+    given = dict(zip(("source", "name", "layer", "hook"), arguments))
     with pytest.raises(InputError, match=sentence):
-        neuron_values(*arguments)
+        neuron_values(**given)
 
 
 def test_files_that_would_execute_something_are_refused(tmp_path: Path) -> None:

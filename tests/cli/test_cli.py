@@ -101,7 +101,7 @@ def test_compare_names_every_method(data: Path, capsys: pytest.CaptureFixture[st
     assert main(["compare", str(data), "--k", "2", "--loss", "squared", "--json"]) == 0
     record = last_json(capsys)
     methods = {row["method"]: row for row in record["methods"]}
-    assert {"optimum", "mean_difference", "mutual_information", "linear_svm", "forward selection"} <= set(methods)
+    assert {"optimum", "mean_difference", "mutual_information", "linear_svm", "forward_selection"} <= set(methods)
     assert methods["optimum"]["regret"] == 0
     assert methods["optimum"]["overlap"] == 2
     for row in methods.values():
@@ -110,7 +110,7 @@ def test_compare_names_every_method(data: Path, capsys: pytest.CaptureFixture[st
         assert row["objective"] >= record["lower_bound"]
         assert row["optimal"] == (row["regret"] <= 1e-6)
     assert main(["compare", str(data), "--k", "2", "--loss", "squared"]) == 0
-    assert "mean_difference" in capsys.readouterr().out
+    assert "mean difference" in capsys.readouterr().out
 
 
 def test_cite(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,6 +150,79 @@ def test_the_setting_of_the_paper_says_its_scope(data: Path, capsys: pytest.Capt
     assert "Among these 6 of the 12 neurons" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "given", [("loss", "squared"), ("loss", "logistic"), ("ridge", "0.5"), ("class-weight", "none")]
+)
+def test_the_setting_of_the_paper_is_not_another(
+    data: Path, capsys: pytest.CaptureFixture[str], given: tuple[str, str]
+) -> None:
+    option, value = given
+    assert main(["solve", str(data), "--k", "1", "--paper", f"--{option}", value, "--out", str(data.parent)]) == 2
+    assert f"--{option} is {value}: leave one of the two out" in capsys.readouterr().err
+    assert list(data.parent.iterdir()) == [data]
+
+
+def test_the_setting_of_the_paper_may_be_repeated_and_solved_otherwise(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["solve", str(data), "--k", "1", "--paper", "--loss", "hinge", "--class-weight", "balanced"]
+    assert main([*command, "--method", "dual_enumeration", "--out", str(data.parent), "--json"]) == 0
+    record = last_json(capsys)
+    assert (record["engine"], record["support"]) == (
+        "dual_enumeration",
+        optimum(1, "hinge", 100 / 60**0.5, "balanced")[1],
+    )
+
+
+def solve(capsys: pytest.CaptureFixture[str], data: Path, *more: str) -> Path:
+    command = ["solve", str(data), "--k", "1", "--loss", "squared", "--out", str(data.parent / "out"), *more, "--json"]
+    assert main(command) == 0
+    return Path(last_json(capsys)["certificate"])
+
+
+def test_names_of_certificates_do_not_collide(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other data, ridge, weights or candidates: another file; what is there stays as it is, and the same is one."""
+    first = solve(capsys, data)
+    assert first.name == "data.k1.squared.ridge0.01.cert"
+    content = first.read_bytes()
+    assert solve(capsys, data) == first
+    np.savez(data.with_name("data.v2.npz"), **ARRAYS)
+    np.savez(data.with_name("weighted.npz"), **ARRAYS, sample_weight=np.arange(1, 61))
+    (data.parent / "elsewhere").mkdir()
+    np.savez(data.parent / "elsewhere" / "data.npz", **(ARRAYS | {"X_train": -X[:60]}))
+    others = [
+        solve(capsys, data, "--ridge", "0.010000001"),
+        solve(capsys, data, "--class-weight", "balanced"),
+        solve(capsys, data, "--top", "3"),
+        solve(capsys, data.with_name("data.v2.npz")),
+        solve(capsys, data.with_name("weighted.npz")),
+    ]
+    assert [path.name for path in others] == [
+        "data.k1.squared.ridge0.010000001.cert",
+        "data.k1.squared.ridge0.01.balanced.cert",
+        "data.k1.squared.ridge0.01.top3.cert",
+        "data.v2.k1.squared.ridge0.01.cert",
+        "weighted.k1.squared.ridge0.01.weighted.cert",
+    ]
+    assert main(["solve", str(data.parent / "elsewhere" / "data.npz"), "--k", "1", "--loss", "squared", "--out",
+                 str(first.parent)]) == 0  # fmt: skip
+    printed = capsys.readouterr()
+    second = first.with_name("data.k1.squared.ridge0.01-2.cert")
+    assert str(second) in printed.out
+    assert printed.err == f"optprobe solve: {first.name} is another certificate and is kept\n"
+    assert first.read_bytes() == content
+    assert main(["verify", str(second), "--data", str(data.parent / "elsewhere" / "data.npz")]) == 0
+
+
+def test_cite_without_data_has_no_use_for_limits(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = str(solve(capsys, data))
+    for option, value in (("--time-limit", "5"), ("--memory-limit", "1"), ("--feature", "f"), ("--layer", "1")):
+        assert main(["cite", certificate, option, value]) == 2
+        assert f"{option} is about the data" in capsys.readouterr().err
+    assert main(["verify", certificate, "--data", str(data), "--fast", "--exhaustive"]) == 2
+    assert "give one of the two" in capsys.readouterr().err
+
+
 def with_cell(value: float) -> np.ndarray:
     bad = X[:60].astype(np.float64)
     bad[4, 5] = value
@@ -167,7 +240,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "k of zero": ({}, ["--k", "0"], "0"),
     "negative weight": ({"sample_weight": -np.ones(60)}, [], "weight"),
     "negative ridge": ({}, ["--ridge", "-1"], "ridge"),
-    "zero ridge": ({}, ["--ridge", "0"], "ridge"),
+    "zero ridge": ({}, ["--ridge", "0"], "the ridge is 0, and every lower bound divides by it: give a positive one"),
     "other rows": ({"y_train": ARRAYS["y_train"][:-1]}, [], "59"),
     "no time": ({}, ["--time-limit", "0"], "time limit"),
     "no tolerance": ({}, ["--tolerance", "0"], "tolerance"),
@@ -243,7 +316,7 @@ def test_verify_uses_the_split_of_the_certificate(tmp_path: Path, capsys: pytest
 
     extract("bundled", features.load("is_french"), [0], tmp_path / "acts")
     data = load_labelled(tmp_path / "acts", "is_french", 0, test_share=0.4, seed=5)
-    certificate = solve(problem(data, 1, loss="squared")).certificate(data.scope)
+    certificate = solve(problem(data, 1, loss="squared")).certificate()
     path = certificate.save(tmp_path / certificate.file_name)
     assert main(["verify", str(path), "--data", str(tmp_path / "acts")]) == 0
     assert capsys.readouterr().out.startswith("accepted")

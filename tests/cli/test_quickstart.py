@@ -39,6 +39,19 @@ def test_a_small_quickstart(small: job.Quickstart) -> None:
     assert f"{small.cases[0].upper_bound:.6f}" in small.page.read_text(encoding="utf-8")
 
 
+def test_the_page_names_the_command_that_solves_a_case_again(
+    small: job.Quickstart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = small.page.read_text(encoding="utf-8")
+    command = page.split("as in: optprobe ")[1].split("</dd>")[0].split()
+    monkeypatch.chdir(small.page.parent)
+    assert main([*command, "--out", str(tmp_path), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["upper_bound"] == small.cases[0].upper_bound
+    written = Path(record["certificate"])
+    assert written.read_bytes() == (small.page.parent / "certificates" / small.cases[0].certificate).read_bytes()
+
+
 @pytest.mark.parametrize("accepted", [True, False])
 def test_the_command(
     small: job.Quickstart,
@@ -52,7 +65,7 @@ def test_the_command(
     monkeypatch.setattr(job, "quickstart", lambda folder, report: found)
     assert main(["quickstart", "--out", str(tmp_path)]) == (0 if accepted else 1)
     shown = capsys.readouterr().out
-    assert "Certified optima" in shown
+    assert "Certified optima, class weights balanced" in shown
     assert "swap descent" in shown
     assert ("REJECTED" in shown) is not accepted
     assert main(["quickstart", "--out", str(tmp_path), "--json"]) == (0 if accepted else 1)

@@ -47,7 +47,7 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_results_page_and_certificates(whole: Path) -> None:
     rows = list(csv.DictReader((whole / "results.csv").read_text(encoding="utf-8").splitlines()))
-    methods = {"optimum", *RANKINGS, "forward selection", "beam search", "swap descent"}
+    methods = {"optimum", *RANKINGS, "forward_selection", "beam_search", "swap_descent"}
     assert len(rows) == 4 * len(methods)
     page = (whole / "index.html").read_text(encoding="utf-8")
     for row in rows:

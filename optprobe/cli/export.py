@@ -1,0 +1,32 @@
+"""``optprobe export``: the rows that a certificate is about, as one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from optprobe.errors import InputError
+
+HELP = "write the rows of one feature and layer to an .npz: with it, anyone can check a certificate about them"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", metavar="STORE", type=Path, help="a folder from extract")
+    parser.add_argument("--feature", help="the feature, where there are several")
+    parser.add_argument("--layer", type=int, help="the layer, where there are several")
+    parser.add_argument("--out", type=Path, required=True, metavar="DATA.npz", help="new file of the rows")
+    parser.add_argument("--test-share", type=float, metavar="S", help="share of the rows held out (default 0.3)")
+    parser.add_argument("--seed", type=int, help="of the split by document (default 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from optprobe.activations import Activations, load_labelled
+
+    if arguments.out.suffix != ".npz":
+        raise InputError(f"{arguments.out} is no name of an .npz file: give one that ends in .npz")
+    if arguments.out.exists():
+        raise InputError(f"{arguments.out} exists already; remove it or give another name")
+    store = Activations.open(arguments.store)
+    rows = load_labelled(store, arguments.feature, arguments.layer, arguments.test_share, arguments.seed)
+    print(f"{rows.save(arguments.out)}: {rows!r}")
+    return 0

@@ -1,4 +1,4 @@
-"""Whatever `solve` ends with is accepted by both checkers: every engine, loss, k, ridge, kind of weights, and ending."""
+"""Whatever `solve` ends with is accepted by both checkers: every engine, loss, k, ridge, kind of weights, ending."""
 
 from __future__ import annotations
 

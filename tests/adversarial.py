@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from formulations import SparseProbeProblem, fit_supports, sparse_probe_problem
+from formulations import MomentProblem, SparseProbeProblem, fit_supports, moment_problem, sparse_probe_problem
+from optprobe.activations import GramAccumulator
 
 KINDS = (
     "plain",
@@ -22,6 +23,9 @@ KINDS = (
     "weighted",
     "separable",
 )
+SHAPES = (*(kind for kind in KINDS if kind not in ("full", "weighted")), "correlated", "nearly_equal", "plain")
+"""Kinds of data for `mixed`, which has its own k and weights; their number is coprime to those of its grid."""
+LOSSES = ("squared", "logistic", "hinge")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,28 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
     X = rng.standard_normal((n, p))
     y = np.where(X @ rng.standard_normal(p) + 0.7 * rng.standard_normal(n) > 0, 1.0, -1.0)
     ridge, balanced, weight = float(10 ** rng.uniform(-3, 0.3)), bool(rng.integers(2)), None
+    X, y = shaped(kind, seed, rng, X, y)
+    if kind == "suppressors":
+        k, ridge = max(2, min(k, 3)), 0.01
+    elif kind == "full":
+        k = min(largest_k, 3 + seed % 2)
+    elif kind == "weighted":
+        weight = rng.integers(0, 4, n).astype(float)
+        weight[[0, 1]] = 1.0
+    if len(np.unique(y)) == 1 or weight is not None:
+        y[0], y[1] = 1.0, -1.0
+    problem = sparse_probe_problem(
+        X, y, k, loss=loss, ridge=ridge, class_weight="balanced" if balanced else "none", sample_weight=weight
+    )
+    supports = np.array(list(itertools.combinations(problem.candidates, problem.size)), dtype=np.int64)
+    return Known(f"{kind}-{seed}", problem, X, y, weight, supports, fit_supports(problem, supports).objective)
+
+
+def shaped(
+    kind: str, seed: int, rng: np.random.Generator, X: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Data of a kind, made of plain data; ``X`` may be changed in place."""
+    n, p = X.shape
     if kind == "ties":
         X = np.round(X)
     elif kind == "duplicates":
@@ -57,7 +83,7 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
         hidden = rng.standard_normal(n)
         y = np.where(hidden + 0.1 * rng.standard_normal(n) > 0, 1.0, -1.0)
         X[:, 0] = 5 * rng.standard_normal(n)
-        X[:, 1], k, ridge = X[:, 0] + hidden, max(2, min(k, 3)), 0.01
+        X[:, 1] = X[:, 0] + hidden
     elif kind == "constant":
         X[:, 0], X[:, p - 1] = 1.0, -3.5
     elif kind == "unbalanced":
@@ -66,19 +92,49 @@ def known(kind: str, seed: int, loss: str, largest_k: int = 4) -> Known:
     elif kind == "heavy":
         X = rng.standard_t(1.5, (n, p))
     elif kind == "full":
-        X, k = X[:, :4], min(largest_k, 3 + seed % 2)
-    elif kind == "weighted":
-        weight = rng.integers(0, 4, n).astype(float)
-        weight[[0, 1]] = 1.0
+        X = X[:, :4]
     elif kind == "separable":
         X[:, 0] = 3 * y + 0.1 * rng.standard_normal(n)
-    if len(np.unique(y)) == 1 or weight is not None:
-        y[0], y[1] = 1.0, -1.0
+    elif kind == "correlated":
+        X = 0.1 * X + rng.standard_normal((n, 1))
+    elif kind == "nearly_equal":
+        X[:, 1:4] = X[:, :1] + 1e-5 * X[:, 1:4]
+    return X, y
+
+
+def mixed(seed: int) -> Known:
+    """One instance of a grid: by 72 successive seeds every loss, k <= 6, and kind of weights; kinds of data in turn.
+
+    The ridge is log-uniform on [1e-4, 1], and at most 0.01 where columns nearly agree, since a large one hides that.
+    """
+    kind, k, loss = SHAPES[seed % len(SHAPES)], 1 + seed % 6, LOSSES[seed // 6 % 3]
+    by_class, by_row = seed // 18 % 2 == 1, seed // 36 % 2 == 1
+    rng = np.random.default_rng([len(KINDS), seed])
+    n, p = int(rng.integers(20, 61)), int(rng.integers(6, 13))
+    X = rng.standard_normal((n, p))
+    y = np.where(X @ rng.standard_normal(p) + 0.7 * rng.standard_normal(n) > 0, 1.0, -1.0)
+    X, y = shaped(kind, seed, rng, X, y)
+    y[0], y[-1] = 1.0, -1.0
+    ridge, weight = float(10 ** rng.uniform(-4, -2 if kind in ("correlated", "nearly_equal") else 0)), None
+    if by_row:
+        weight = rng.integers(0, 4, n).astype(float) if seed % 2 else rng.lognormal(0, 2, n)
+        weight[[0, -1]] = 1.0
     problem = sparse_probe_problem(
-        X, y, k, loss=loss, ridge=ridge, class_weight="balanced" if balanced else "none", sample_weight=weight
+        X, y, k, loss=loss, ridge=ridge, class_weight="balanced" if by_class else "none", sample_weight=weight
     )
     supports = np.array(list(itertools.combinations(problem.candidates, problem.size)), dtype=np.int64)
-    return Known(f"{kind}-{seed}", problem, X, y, weight, supports, fit_supports(problem, supports).objective)
+    name = f"mixed-{seed} ({kind}, {loss}, k = {k}, ridge {ridge:.2g})"
+    return Known(name, problem, X, y, weight, supports, fit_supports(problem, supports).objective)
+
+
+def stated_by_moments(instance: Known, k: int | None = None) -> MomentProblem:
+    """The same problem, from moments accumulated in three parts."""
+    problem = instance.problem
+    total = GramAccumulator(problem.n_neurons)
+    for part in np.array_split(np.arange(problem.n_rows), 3):
+        total.add(problem.X[part], problem.y[part], problem.w[part])
+    moments = total.moments(made={"class_weight": problem.class_weight})
+    return moment_problem(moments, problem.k if k is None else k, ridge=problem.ridge)
 
 
 def instances(loss: str, seeds: range, kinds: tuple[str, ...] = KINDS, largest_k: int = 4) -> Iterator[Known]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from formulations import Fits, ProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
 from optprobe.engines.budget import Progress
-from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Engine, Task
+from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Engine, Task
 from optprobe.engines.pair_leaves import PairLeaves
 from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.solution import Outcome
@@ -120,7 +120,7 @@ class Search:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
         start = self._first_guess()
         root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT)
-        while root.bound < self.target and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
+        while self._open(root) and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
             kept, screens = root.free, root.screens
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
@@ -136,8 +136,12 @@ class Search:
         start[np.searchsorted(self.live.columns, self.support)] = 1.0
         return start
 
+    def _open(self, node: Node) -> bool:
+        """Whether a node must be split; the bound of one support stays below a target finer than its fit's own gap."""
+        return node.bound < self.target and not node.settled
+
     def _push(self, node: Node) -> None:
-        if node.bound < self.target:
+        if self._open(node):
             heapq.heappush(self.heap, (node.bound, next(self.order), node))
         else:
             node.forget()
@@ -191,8 +195,10 @@ class Search:
     def _leaves(self, sets: Ints) -> list[tuple[float, Point]]:
         """A bound and a point for each of the supports, from their exact fits."""
         fits = self.fit(sets)
-        duals = fits.dual if isinstance(self.problem.loss, Hinge) else [None] * len(sets)
-        points = map(Point, fits.supports, fits.coef, map(float, fits.intercept), duals)
+        if isinstance(self.problem.loss, Hinge):
+            points = list(map(Point.explicit, fits.dual))
+        else:
+            points = list(map(Point, fits.supports, fits.coef, map(float, fits.intercept)))
         return list(zip(map(float, fits.lower), points))
 
     def _split(self, node: Node) -> None:
@@ -230,7 +236,7 @@ class Search:
             return False
         for start in range(0, len(sets), FITS_AT_ONCE):
             self.fit(sets[start : start + FITS_AT_ONCE])
-        node.by_pairs, node.bound = True, self.target
+        node.by_pairs, node.bound = True, min(self.target, self.upper * (1 - FITTED))
         node.forget()
         self.pair_leaves += 1
         return True
@@ -244,7 +250,7 @@ class Search:
         """
         if not isinstance(self.problem.loss, Logistic) or node.point is None:
             return False
-        value, discount = self._discounts(node.point)
+        value, discount = self.live.value_and_discounts(node.point.dual(self.problem))
         free = node.free[np.argsort(-discount[node.free], kind="stable")]
         d, room = discount[free], value - float(discount[node.inside].sum()) - self.target
         later = []
@@ -270,14 +276,6 @@ class Search:
         place.forget()
         self._close_all_by_pairs(children)
         return True
-
-    def _discounts(self, point: Point) -> tuple[float, Floats]:
-        """g(a) and the discounts of the live columns at a point."""
-        problem = self.problem
-        f = problem.Z[:, point.columns] @ point.coef + point.intercept
-        a = problem.loss.feasible(problem.y, problem.w, problem.loss.derivative(problem.y, f))
-        v = self.live.neurons @ (problem.w * a)
-        return -float(problem.loss.conjugate(problem.y, a) @ problem.w), v * v / (2 * problem.ridge)
 
     def _close_by_fits(self, node: Node) -> None:
         """One neuron is left: fit every completion; a chain of branches carries the leaves."""

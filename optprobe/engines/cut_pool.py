@@ -144,7 +144,7 @@ class CutPool:
         if self.master is None or self.master.live is not live:
             self.master, self.in_master = Master(live), 0
         for a in self.duals[self.in_master :]:
-            self.master.add(*_value_and_discount(live, a))
+            self.master.add(*live.value_and_discounts(a))
         self.in_master = len(self.duals)
         return self.master
 
@@ -152,7 +152,7 @@ class CutPool:
         self, live: LiveColumns, inside: Ints, free: Ints, start: Floats, target: float, effort: Effort, budget: Budget
     ) -> Relaxed:
         """Raise the node bound by Kelley's cutting planes; the signature and the meaning of `relaxation.ascend`."""
-        best = Relaxed(-np.inf, np.zeros(len(start)), Point(free, start[:0], 0.0), start)
+        best = Relaxed(-np.inf, np.zeros(len(start)), Point(free[:0], start[:0], 0.0), start)
         if not self.duals:
             best = ascend(live, inside, free, start, target, effort, budget)
             s = best.s
@@ -160,10 +160,10 @@ class CutPool:
         for _ in range(effort.rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
             s, multipliers = self.of(live).relaxed(inside, free)
             a = self.problem.loss.feasible(self.problem.y, self.problem.w, multipliers @ np.array(self.duals))
-            value, discount = _value_and_discount(live, a)
+            value, discount = live.value_and_discounts(a)
             bound = value - float(discount[inside].sum()) - top_sum(discount[free], self.problem.size - len(inside))
             if bound > best.bound:
-                best = Relaxed(bound, discount, Point(live.columns[:0], np.zeros(0), 0.0, a), s)
+                best = Relaxed(bound, discount, Point.explicit(a), s)
             primal, cut = self._dual_at(live, s)
             self.add(cut)
             if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
@@ -177,9 +177,3 @@ class CutPool:
         Q[0, :-1] = live.neurons[support]
         fitted = penalised_fit(problem.loss, Q, problem.y, problem.w, (problem.ridge / s[support])[None, :])
         return float(fitted.objective[0]), fitted.dual[0]
-
-
-def _value_and_discount(live: LiveColumns, a: Floats) -> tuple[float, Floats]:
-    problem = live.problem
-    v = live.neurons @ (problem.w * a)
-    return -float(problem.loss.conjugate(problem.y, a) @ problem.w), v * v / (2 * problem.ridge)

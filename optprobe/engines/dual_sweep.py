@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import fit_supports, rounding_margin
-from optprobe.engines.engine import FITS_AT_ONCE, SLACK, Task
+from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Task
 from optprobe.engines.solution import SweepProof
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ class DualSweep(ABC):
         problem = task.rows
         self.task, self.size, self.ridge = task, problem.size, problem.ridge
         self.support, self.upper = task.incumbent, task.objective
-        self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem))
+        self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem), FITTED * task.objective)
         order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z[:, problem.candidates]), kind="stable")
         self.columns = problem.candidates[order]
         self.used = self._rows()

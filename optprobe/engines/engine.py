@@ -15,6 +15,8 @@ METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approxima
 """Modules of this package, each with its ENGINE; imported when asked for, since some compile or load solvers."""
 SLACK = 0.1
 """Nodes and sets are closed at the incumbent minus this share of the tolerance."""
+FITTED = 2e-10
+"""Share of the incumbent's objective that a claim must leave where the checker fits sets anew: every fit has a gap."""
 FITS_AT_ONCE = 4096
 """Supports that are fitted together: every fit carries a dual vector."""
 

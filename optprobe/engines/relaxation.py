@@ -58,18 +58,37 @@ class LiveColumns:
     def restricted(self, positions: Ints) -> LiveColumns:
         return LiveColumns(self.problem, self.columns[positions])
 
+    def value_and_discounts(self, a: Floats) -> tuple[float, Floats]:
+        """g(a) of a feasible dual vector, and its discounts, shape (m,)."""
+        problem = self.problem
+        v = self.neurons @ (problem.w * a)
+        return -float(problem.loss.conjugate(problem.y, a) @ problem.w), v * v / (2 * problem.ridge)
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A primal point whose derivative of the loss is a dual vector, or (hinge loss) the dual vector itself.
+    """A primal point whose derivative of the loss is a dual vector, or the dual vector itself.
 
-    ``columns`` are indices in X; ``a`` is set where the loss has no unique derivative.
+    ``columns`` are indices in X; ``a`` is set where no sparse point has the vector: the loss has no unique derivative,
+    or the vector is a combination of others. It then stands for itself, and there are no columns.
     """
 
     columns: Ints
     coef: Floats
     intercept: float
     a: Floats | None = None
+
+    @classmethod
+    def explicit(cls, a: Floats) -> Point:
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0), 0.0, a)
+
+    def dual(self, problem: SparseProbeProblem) -> Floats:
+        """The feasible dual vector, shape (n_rows,)."""
+        a = self.a
+        if a is None:
+            f = problem.Z[:, self.columns] @ self.coef + self.intercept
+            a = problem.loss.derivative(problem.y, f)
+        return problem.loss.feasible(problem.y, problem.w, a)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +134,7 @@ def ascend(
     problem = live.problem
     need = problem.size - len(inside)
     s = _normalised(start, inside, free, need)
-    best = Relaxed(-np.inf, s, Point(free, s[:0], 0.0), s)
+    best = Relaxed(-np.inf, s, Point(free[:0], s[:0], 0.0), s)
     b, b0 = np.zeros(len(s)), _constant_fit(problem)
     everything = len(inside) + len(free) == len(s)
     own = np.arange(len(s)) if everything else np.concatenate([inside, free])
@@ -130,7 +149,8 @@ def ascend(
         discount = v * v / (2 * problem.ridge)
         bound = value - float(discount[inside].sum()) - top_sum(discount[free], need)
         if bound > best.bound:
-            best = Relaxed(bound, discount, Point(live.columns[support], coef, b0, a if hinge else None), s)
+            point = Point.explicit(a) if hinge else Point(live.columns[support], coef, b0)
+            best = Relaxed(bound, discount, point, s)
         if best.bound >= target or primal - best.bound < effort.hopeless * (target - best.bound) or budget.over:
             break
         b[:] = 0.0

@@ -37,6 +37,11 @@ class Node:
     s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     by_pairs: bool = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether it has one support at most, so that no branch can raise its bound."""
+        return not len(self.free)
+
     def start(self, m: int) -> NDArray[np.float64]:
         """s over all m live columns."""
         dense = np.zeros(m)

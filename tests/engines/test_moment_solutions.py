@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adversarial import KINDS, Known, known
+from adversarial import KINDS, Known, known, stated_by_moments
 from exact import ExactMoments
 from flint import fmpq
 from sealing import Change, altered, both_bounds, claiming
@@ -31,15 +31,6 @@ from optprobe.certificates.citation import sentence
 from optprobe.engines import solve
 from optprobe.errors import InputError
 from optprobe.heuristics import beam_search, forward_selection, swap_descent
-
-
-def stated_by_moments(instance: Known, k: int | None = None) -> MomentProblem:
-    problem = instance.problem
-    total = GramAccumulator(problem.n_neurons)
-    for part in np.array_split(np.arange(problem.n_rows), 3):
-        total.add(problem.X[part], problem.y[part], problem.w[part])
-    moments = total.moments(made={"class_weight": problem.class_weight})
-    return moment_problem(moments, problem.k if k is None else k, ridge=problem.ridge)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
-from optprobe.engines import branch_and_cut
-from optprobe.engines.engine import Engine, Task, engine_named
+from optprobe.engines import branch_and_cut, dual_enumeration, enumeration
+from optprobe.engines.engine import Engine, Task
 from optprobe.engines.solution import Outcome
 
 QUICK_K = {"squared": 4, "logistic": 1, "hinge": 2}
@@ -37,7 +37,7 @@ def run_engine(engine: Engine, task: Task) -> Outcome:
 
 def enumerator_of(problem: ProbeProblem) -> Engine | None:
     """The engine that enumerates all sets of this problem, if there is one."""
-    engine = engine_named("enumeration" if isinstance(problem.loss, Squared) else "dual_enumeration")
+    engine = enumeration.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
     return engine if engine.refusal(problem) is None else None
 
 

@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     data = read_data(arguments)
     problem = read_problem(arguments, data)
     solution = solve_from(arguments, problem)
+    if solution.interrupted:
+        raise KeyboardInterrupt
     comparison = compare(solution, data.X_test, data.y_test, arguments.seed)
     if not arguments.json:
         print(f"{problem}\n{solution}\n\n{comparison}")

@@ -40,7 +40,7 @@ class Budget:
     """Seconds left until the time limit; over at once after Ctrl-C.
 
     As a context manager in the main thread it takes Ctrl-C over: the first one ends the budget, so that the engine
-    returns with valid bounds; the second one raises KeyboardInterrupt.
+    returns with valid bounds; the second one raises KeyboardInterrupt. Where Ctrl-C is ignored, it stays ignored.
     """
 
     def __init__(self, time_limit: float | None = None, whole: Budget | None = None, *, longer: bool = False) -> None:
@@ -78,7 +78,8 @@ class Budget:
         return self.over
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        taken_by_python = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
+        if taken_by_python and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._interrupt)
         return self
 

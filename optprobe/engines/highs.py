@@ -33,11 +33,14 @@ class MilpRun:
 class Highs(highspy.Highs):
     """A model of one thread whose gap closes fully; options come before anything that would print."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def enableCallbacks(self) -> None:
         """Called by the constructor, and the first that prints: HiGHS's banner."""
         for option, value in (("log_to_console", False), ("threads", 1), ("parallel", "off"), ("mip_rel_gap", 0.0)):
             self.setOptionValue(option, value)
-        super().enableCallbacks()
+        super().enableCallbacks()  # type: ignore[no-untyped-call]
 
     def keep(self, budget: Budget) -> None:
         """Let the next run end with the budget."""

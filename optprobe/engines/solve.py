@@ -143,6 +143,7 @@ def _solution(
         lower_bound=lower,
         tolerance=tolerance,
         status=status,
+        interrupted=budget.interrupted,
         engine=engine.name,
         why=choice.why,
         regime=_regime(problem, upper, engine),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, fit_supports, with_rows
 from optprobe.engines.solution import Solution
-from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
+from optprobe.errors import InputError
+from optprobe.heuristics import RANKINGS, RankingScores, beam_search, forward_selection, swap_descent, top
 
 Floats = NDArray[np.float64]
 
 BEAM_WIDTH = 8
+METHODS = (*RANKINGS, "forward_selection", "beam_search", "swap_descent")
+"""What a solution is compared with."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def compare(
     y_test: Floats | None = None,
     seed: int = 0,
     scores: Mapping[str, Floats] | None = None,
+    methods: Collection[str] | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
 
@@ -90,9 +94,18 @@ def compare(
         Of the rankings that draw at random.
     scores : mapping, optional
         The `RankingScores` of these rows, where they serve several problems.
+    methods : collection of str, optional
+        Which of `METHODS`; by default all. The others are not computed.
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
     """
+    check_methods(methods)
     problem = with_rows(solution.problem)
-    named = dict(_supports(solution, RankingScores(problem, seed) if scores is None else scores))
+    scored = RankingScores(problem, seed) if scores is None else scores
+    named = dict(_supports(solution, scored, METHODS if methods is None else methods))
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)
     fits = fit_supports(problem, distinct)
@@ -122,6 +135,13 @@ def compare(
     return Comparison(solution, tuple(order))
 
 
+def check_methods(methods: Collection[str] | None) -> None:
+    """Raise `InputError` for a name that is none of `METHODS`."""
+    for name in methods or ():
+        if name not in METHODS:
+            raise InputError(f"there is no method {name!r} to compare: there are {', '.join(METHODS)}")
+
+
 def predict(
     problem: SparseProbeProblem, X: NDArray[Any], support: tuple[int, ...], coef: Floats, intercept: float
 ) -> Floats:
@@ -139,12 +159,20 @@ def f1(y: Floats, f: Floats, w: Floats | None = None) -> float:
     return float(2 * hits / (2 * hits + wrong)) if hits > 0 else 0.0
 
 
-def _supports(solution: Solution, scores: Mapping[str, Floats]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _supports(
+    solution: Solution, scores: Mapping[str, Floats], methods: Collection[str]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The solution's support and that of each method asked for; swap descent begins at forward selection's."""
     problem = solution.problem
     yield "optimum" if solution.optimal else "best known", solution.support
-    for name, of_neurons in scores.items():
-        yield name, tuple(map(int, top(of_neurons, problem.size)))
-    forward = forward_selection(problem)
-    yield "forward selection", tuple(map(int, forward.support))
-    yield "beam search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
-    yield "swap descent", tuple(map(int, swap_descent(problem, forward.support).support))
+    for name in scores:
+        if name in methods:
+            yield name, tuple(map(int, top(scores[name], problem.size)))
+    if {"forward_selection", "swap_descent"} & set(methods):
+        forward = forward_selection(problem).support
+    if "forward_selection" in methods:
+        yield "forward selection", tuple(map(int, forward))
+    if "beam_search" in methods:
+        yield "beam search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
+    if "swap_descent" in methods:
+        yield "swap descent", tuple(map(int, swap_descent(problem, forward).support))

@@ -20,18 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add_problem_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the rankings that draw at random (default 0)")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="M", help="compare with these only, such as mean_difference beam_search"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.comparison import compare
+    from optprobe.comparison import check_methods, compare
 
+    check_methods(arguments.methods)
     data = read_data(arguments)
     problem = read_problem(arguments, data)
     solution = solve_from(arguments, problem)
     if solution.interrupted:
         raise KeyboardInterrupt
-    comparison = compare(solution, data.X_test, data.y_test, arguments.seed)
+    comparison = compare(solution, data.X_test, data.y_test, arguments.seed, methods=arguments.methods)
     if not arguments.json:
         print(f"{problem}\n{solution}\n\n{comparison}")
         return 0

@@ -10,10 +10,11 @@ Names are imported when first used: ``import optprobe`` imports neither torch no
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
     from optprobe.activations import Activations, extract, load_labelled, neuron_map
@@ -82,6 +83,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("optprobe")
     if name in ("activations", "features"):
         return import_module(f"optprobe.{name}")
     if name not in _HOMES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from formulations.shown import Shown, Table
 from optprobe.activations.foreign import as_array, neuron_values
 from optprobe.engines.solution import Solution
 from optprobe.errors import InputError
-from optprobe.heuristics import RankingScores, beam_search, forward_selection, swap_descent, top
+from optprobe.heuristics import RANKINGS, RankingScores, beam_search, forward_selection, swap_descent, top
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 BEAM_WIDTH = 8
 OPTIMUM = "optimum"
 """The name of the solution's own support, also where it is the best known one only."""
+METHODS = (*RANKINGS, "forward_selection", "beam_search", "swap_descent")
+"""What a solution is compared with."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def compare(
     y_test: ArrayLike | None = None,
     seed: int | None = None,
     scores: Mapping[str, Floats] | None = None,
+    methods: Collection[str] | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
 
@@ -135,19 +138,23 @@ def compare(
         Of the rankings that draw at random (default 0).
     scores : mapping, optional
         The `RankingScores` of these rows, where they serve several problems; they have their seed.
+    methods : collection of str, optional
+        Which of `METHODS`; by default all. The others are not computed.
 
     Raises
     ------
     InputError
-        If the held-out rows do not fit the problem, or an argument has no effect.
+        If the held-out rows do not fit the problem, there is no such method, or an argument has no effect.
     UnsupportedProblem
         If the problem is stated by moments.
     """
     if seed is not None and scores is not None:
         raise InputError("the rankings are given by scores=, and seed= has no effect beside them: leave it out")
+    check_methods(methods)
     problem = with_rows(solution.problem)
     test = _held_out(problem, X_test, y_test)
-    named = dict(_supports(solution, RankingScores(problem, seed or 0) if scores is None else scores))
+    scored = RankingScores(problem, seed or 0) if scores is None else scores
+    named = dict(_supports(solution, scored, METHODS if methods is None else methods))
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)
     fits = fit_supports(problem, distinct)
@@ -188,6 +195,13 @@ def _held_out(
     return held_out_rows(problem, problem.origin.X_test, problem.origin.y_test)
 
 
+def check_methods(methods: Collection[str] | None) -> None:
+    """Raise `InputError` for a name that is none of `METHODS`."""
+    for name in methods or ():
+        if name not in METHODS:
+            raise InputError(f"there is no method {name!r} to compare: there are {', '.join(METHODS)}")
+
+
 def predict(
     problem: SparseProbeProblem, X: NDArray[Any], support: tuple[int, ...], coef: Floats, intercept: float
 ) -> Floats:
@@ -204,12 +218,20 @@ def f1(y: Floats, f: Floats) -> float:
     return 2 * hits / (2 * hits + wrong) if hits else 0.0
 
 
-def _supports(solution: Solution, scores: Mapping[str, Floats]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _supports(
+    solution: Solution, scores: Mapping[str, Floats], methods: Collection[str]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The solution's support and that of each method asked for; swap descent begins at forward selection's."""
     problem = solution.problem
     yield OPTIMUM, solution.support
-    for name, of_neurons in scores.items():
-        yield name, tuple(map(int, top(of_neurons, problem.size)))
-    forward = forward_selection(problem)
-    yield "forward_selection", tuple(map(int, forward.support))
-    yield "beam_search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
-    yield "swap_descent", tuple(map(int, swap_descent(problem, forward.support).support))
+    for name in scores:
+        if name in methods:
+            yield name, tuple(map(int, top(scores[name], problem.size)))
+    if {"forward_selection", "swap_descent"} & set(methods):
+        forward = forward_selection(problem).support
+    if "forward_selection" in methods:
+        yield "forward_selection", tuple(map(int, forward))
+    if "beam_search" in methods:
+        yield "beam_search", tuple(map(int, beam_search(problem, width=BEAM_WIDTH).support))
+    if "swap_descent" in methods:
+        yield "swap_descent", tuple(map(int, swap_descent(problem, forward).support))

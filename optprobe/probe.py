@@ -116,6 +116,8 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
             A ValueError: the sentence says which parameter, label, weight or value cannot be used.
         UnsupportedProblem
             If the method cannot solve this problem; the sentence names one that can.
+        KeyboardInterrupt
+            After Ctrl-C, so that a loop of fits ends too.
         """
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
@@ -141,6 +143,8 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
             sample_weight=sample_weight,
         )
         solution = solve(problem, self.method, self.time_limit, self.tolerance)
+        if solution.interrupted:
+            raise KeyboardInterrupt
         support = np.array(solution.support, dtype=np.int64)
         self.classes_ = classes
         self.support_ = support

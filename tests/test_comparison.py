@@ -12,23 +12,41 @@ from sklearn.metrics import f1_score
 
 import optprobe as op
 from formulations import sparse_probe_problem
+from optprobe import comparison
 from optprobe.comparison import f1, predict
-from optprobe.heuristics import RANKINGS
+from optprobe.heuristics import RANKINGS, Ranking
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
 def test_nothing_is_better_than_the_optimum_and_regret_is_exact(loss: str) -> None:
     instance = known("plain", 2, loss, largest_k=3)
     values = {tuple(map(int, support)): value for support, value in zip(instance.supports, instance.objectives)}
-    comparison = op.compare(op.solve(instance.problem))
-    assert {row.method for row in comparison.rows} >= {"optimum", *RANKINGS}
-    for row in comparison.rows:
+    compared = op.compare(op.solve(instance.problem))
+    assert {row.method for row in compared.rows} >= {"optimum", *RANKINGS}
+    for row in compared.rows:
         assert abs(row.objective - values[tuple(row.support)]) < 1e-7
         assert abs(row.regret - (values[tuple(row.support)] - instance.optimum)) < 1e-6
         assert row.optimal == (row.regret <= 1e-6)
         assert row.f1_test is None
-    assert comparison.rows[0].method == "optimum"
-    assert "mean difference" in str(comparison)
+    assert compared.rows[0].method == "optimum"
+    assert "mean difference" in str(compared)
+
+
+def test_only_the_methods_asked_for_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    solution = op.solve(known("plain", 2, "logistic", largest_k=3).problem)
+    whole = {row.method: row for row in op.compare(solution).rows}
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("this method was not asked for")
+
+    monkeypatch.setattr(comparison, "forward_selection", fail)
+    for name in ("adaptive_thresholding", "linear_svm"):
+        monkeypatch.setitem(RANKINGS, name, Ranking(name, fail, ""))
+    some = op.compare(solution, methods=["mean_difference", "beam_search"]).rows
+    assert {row.method for row in some} == {"optimum", "mean_difference", "beam_search"}
+    assert all(row.support == whole[row.method].support for row in some)
+    with pytest.raises(op.InputError, match="there is no method 'beem_search' to compare: there are mean_difference"):
+        op.compare(solution, methods=["beem_search"])
 
 
 def test_an_open_gap_leaves_optimality_open() -> None:

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import optprobe as op
 from optprobe import KSparseProbe
 from optprobe.comparison import predict
+from optprobe.engines import Budget
 
 LOSSES = ("logistic", "squared", "hinge")
 RIDGE = 0.02
@@ -257,3 +258,18 @@ def test_a_method_that_cannot_solve_the_problem_names_one_that_can():
     X, y, _ = sample()
     with pytest.raises(op.UnsupportedProblem, match="use branch_and_cut"):
         KSparseProbe(method="enumeration").fit(X, y)
+
+
+def test_an_interrupt_ends_a_loop_of_fits(monkeypatch):
+    X, y = np.random.default_rng(0).normal(size=(60, 6)), np.arange(60) % 2
+    began = []
+
+    def interrupt(budget):
+        began.append(budget)
+        budget.interrupted = True
+        return budget
+
+    monkeypatch.setattr(Budget, "__enter__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(KSparseProbe(k=2), X, y, cv=5)
+    assert len(began) == 1

@@ -20,15 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add_problem_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the rankings that draw at random (default 0)")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="M", help="compare with these only, such as mean_difference beam_search"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.comparison import compare
+    from optprobe.comparison import check_methods, compare
 
+    check_methods(arguments.methods)
     problem = read_problem(arguments, read_data(arguments))
     solution = solve_from(arguments, problem)
-    comparison = compare(solution, seed=arguments.seed)
+    if solution.interrupted:
+        raise KeyboardInterrupt
+    comparison = compare(solution, seed=arguments.seed, methods=arguments.methods)
     if not arguments.json:
         print(f"{problem!r}\n{solution}\n\n{comparison}")
         return 0

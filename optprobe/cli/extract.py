@@ -107,7 +107,7 @@ def part_of(text: str) -> tuple[int, int]:
 
 @contextmanager
 def token_bar(what: str) -> Iterator[Report]:
-    """A bar on standard error: tokens, tokens a second and the time left; silent where that is no terminal."""
+    """A bar on standard error: tokens, tokens a second and the time left; a line each tenth where it is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -121,8 +121,14 @@ def token_bar(what: str) -> Iterator[Report]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None, speed=0.0)
+        said = 0
 
         def report(moment: ExtractionProgress) -> None:
+            nonlocal said
+            if not console.is_terminal and moment.total and (tenths := 10 * moment.done // moment.total) > said:
+                said = tenths
+                tokens = f"{moment.done:,} of {moment.total:,} tokens, {moment.tokens_per_second:,.0f} tokens/s"
+                print(f"{what}: {tokens}", file=sys.stderr, flush=True)
             bar.update(task, completed=moment.done, total=moment.total, speed=moment.tokens_per_second)
 
         yield report

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optprobe.features import FeatureDataset
+    from optprobe.features.catalogue import Feature
     from optprobe.features.checking import FeatureCheck
 
 HELP = "list all features with their rules; build a dataset of labelled texts; check one"
@@ -16,8 +17,15 @@ HELP = "list all features with their rules; build a dataset of labelled texts; c
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--counts", type=Path, nargs="+", default=[], metavar="DIR", help="count rows in these datasets"
+        "--counts",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="count rows in these datasets; a feature that its category's dataset lacks is absent",
     )
+    parser.add_argument("--category", metavar="C", help="list the features of this category only")
+    parser.add_argument("--find", nargs="+", default=[], metavar="WORD", help="list the features that have every word")
     actions = parser.add_subparsers(dest="action", metavar="build | check")
     build = actions.add_parser("build", help="label texts and save the dataset to a folder")
     build.add_argument("name", metavar="NAME", help="a category, one of its features, or a recipe .toml")
@@ -63,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from optprobe.errors import InputError
     from optprobe.features import load
     from optprobe.features.catalogue import Feature, categories
 
@@ -72,14 +81,31 @@ def _list(arguments: argparse.Namespace) -> None:
         for data in datasets
         for name, (positive, negative) in data.counts.items()
     }
+    built = {data.name for data in datasets}
     features = [feature for category in categories().values() for feature in category.features]
     features += [Feature(name, "bundled", rule, "the bundled corpus") for name, rule in datasets[0].rules.items()]
-    rows = [(f.category, f.name, counts.get((f.category, f.name), ""), f.rule, f.source) for f in features]
+    names = list(dict.fromkeys(feature.category for feature in features))
+    if arguments.category not in (None, *names):
+        raise InputError(f"there is no category {arguments.category!r}; there are {', '.join(names)}")
+    features = [f for f in features if arguments.category in (None, f.category) and _has(f, arguments.find)]
+    if not features:
+        raise InputError(f"no feature has the words {' '.join(arguments.find)}: give fewer, or parts of words")
+
+    def counted(feature: Feature) -> str:
+        return counts.get((feature.category, feature.name), "absent" if feature.category in built else "")
+
+    rows = [(f.category, f.name, counted(f), f.rule, f.source) for f in features]
     rows.insert(0, ("category", "feature", "rows" if counts else "", "rule", "source"))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for row in rows:
         print(*(f"{cell:<{width}}" for cell, width in zip(row, widths)), f"{row[3]} ({row[4]})", sep="  ")
     print(f"{len(features)} features in {len({f.category for f in features})} categories")
+
+
+def _has(feature: Feature, words: list[str]) -> bool:
+    """Whether every word occurs in category, name, rule or source, in small or capital letters."""
+    text = f"{feature.category} {feature.name} {feature.rule} {feature.source}".casefold()
+    return all(word.casefold() in text for word in words)
 
 
 def _build(arguments: argparse.Namespace) -> None:
@@ -104,7 +130,14 @@ def _build(arguments: argparse.Namespace) -> None:
         data = next_token(data, options.tokenizer)
     data.save(arguments.out)
     print(data)
+    _print_provenance(data)
     print(f"{arguments.out}: digest {data.digest}")
+
+
+def _print_provenance(data: FeatureDataset) -> None:
+    """Where the data come from, and what is absent, left out, or a negative only."""
+    for key, value in data.provenance.items():
+        print(f"{key}: {value}")
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -128,8 +161,7 @@ def _check(arguments: argparse.Namespace) -> None:
     tokenizer = _tokenizer(arguments.tokenizer)
     found = check(data, tokenizer, context_length(tokenizer))
     print(repr(data), f"licence {data.licence or 'not said'}, aggregation {data.aggregation}", sep="\n")
-    for key, value in data.provenance.items():
-        print(f"{key}: {value}")
+    _print_provenance(data)
     print(f"{found.equal_texts:,} texts equal an earlier one, {found.similar_texts:,} equal or nearly equal one")
     print(f"{found.scattered:,} sets of such texts lie in several documents, so that a split may separate them")
     if found.dropped_rows is not None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from optprobe.engines.budget import Report
 
 PAPER_TOP = 50
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: shells end their loops at it."""
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = True, required: bool = True) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optprobe.cli.shared import (
+    INTERRUPTED,
     add_data_arguments,
     add_problem_arguments,
     print_json,
@@ -20,7 +21,7 @@ from optprobe.cli.shared import (
 if TYPE_CHECKING:
     from optprobe.engines import Solution
 
-HELP = "find the best k neurons and write the certificate that proves it"
+HELP = "find the best k neurons and write the certificate that proves it; Ctrl-C: as it stands, exit 130"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{problem!r}\n{solution}\ncertificate      {path}")
     else:
         print_json(record(solution, path, seconds))
-    return 0
+    return INTERRUPTED if solution.interrupted else 0
 
 
 def record(solution: Solution, path: Path, seconds: float) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from threadpoolctl import threadpool_limits
 
 from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
-from optprobe.engines import branch_and_cut
-from optprobe.engines.engine import Engine, Task, engine_named
-from optprobe.engines.solution import Outcome, TreeProof
+from optprobe.engines import branch_and_cut, dual_enumeration, enumeration
+from optprobe.engines.engine import Engine, Task
+from optprobe.engines.solution import Outcome
 
 QUICK_K = {"squared": 4, "logistic": 1, "hinge": 2}
 """Up to here enumeration is quicker than any trial."""
@@ -37,7 +37,7 @@ def run_engine(engine: Engine, task: Task) -> Outcome:
 
 def enumerator_of(problem: ProbeProblem) -> Engine | None:
     """The engine that enumerates all sets of this problem, if there is one."""
-    engine = engine_named("enumeration" if isinstance(problem.loss, Squared) else "dual_enumeration")
+    engine = enumeration.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
     return engine if engine.refusal(problem) is None else None
 
 
@@ -63,8 +63,7 @@ def run(task: Task) -> Choice:
     if tree.closed:
         why = f"for {stated}, screening left {share:.0%} of the neurons, and a small tree closed the gap"
         return Choice(tree.outcome(), branch_and_cut.ENGINE, why)
-    outcome = run_engine(engine, replace(task, incumbent=tree.support, objective=tree.upper))
+    known = tree.outcome()
     why = f"for {stated}, screening left {share:.0%} of the neurons: too many for a tree, so all sets are enumerated"
-    if isinstance(outcome.proof, TreeProof) and (bounds := tree.outcome()).lower > outcome.lower:
-        return Choice(replace(bounds, support=outcome.support), engine, why)
-    return Choice(outcome, engine, why)
+    task = replace(task, incumbent=known.support, objective=tree.upper, known=known)
+    return Choice(run_engine(engine, task), engine, why)

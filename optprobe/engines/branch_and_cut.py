@@ -15,6 +15,7 @@ import heapq
 import itertools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from formulations import Fits, ProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
-from optprobe.engines.budget import Progress
+from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Engine, Task
 from optprobe.engines.pair_leaves import PairLeaves
 from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
@@ -36,6 +37,8 @@ Ints = NDArray[np.int64]
 ROOT, NODE = Effort(60, 0.02), Effort(8, 0.3)
 PAIR_LEAF_COST = np.array([0.4e-3, 1e-5, 3.3e-8])
 """Seconds of a pair leaf by the power of its columns, measured on 1,000 rows."""
+LEAST_ROOT = 0.2
+"""Seconds that the root may have even where the budget is over: without it there is no bound."""
 AFFORDABLE = 0.2
 """Seconds of pair leaves that are worth the subtree of a node with three neurons left."""
 
@@ -53,9 +56,12 @@ def run(task: Task) -> Outcome:
 
 
 def root_outcome(task: Task, support: tuple[int, ...], objective: float, counts: Mapping[str, int]) -> Outcome:
-    """The bounds of the root alone, for an engine whose own proof the budget did not let it finish."""
-    root = Search(Task(task.problem, support, objective, task.tolerance)).outcome()
-    return Outcome(root.support, root.lower, root.proof, {**root.counts, **counts})
+    """The bounds known already, or else of the root alone: where the budget ended before an engine's own proof."""
+    if task.known is None:
+        known = Search(replace(task, incumbent=support, objective=objective)).outcome()
+    else:
+        known = replace(task.known, support=support)
+    return replace(known, counts={**known.counts, **counts})
 
 
 class Search:
@@ -89,7 +95,7 @@ class Search:
 
     @cached_property
     def pairs(self) -> PairLeaves:
-        return PairLeaves(self.problem, self.live, self.support, self.upper)
+        return PairLeaves(self.problem, self.live, self.support, self.upper, self.task.budget.late)
 
     def grow(self) -> None:
         """Split the open node of least bound until none is below the target, or the budget is over."""
@@ -97,10 +103,12 @@ class Search:
             bound, _, node = heapq.heappop(self.heap)
             self.task.report(Progress("branch and cut", bound, self.upper))
             need = self.problem.size - len(node.inside)
-            if need == 1:
-                self._close_by_fits(node)
-            elif not ((need == 2 and self._close_by_pairs(node)) or (need == 3 and self._close_by_firsts(node))):
-                self._split(node)
+            close = {1: self._close_by_fits, 2: self._close_by_pairs, 3: self._close_by_firsts}.get(need)
+            if close is None or not close(node):
+                if self.task.budget.over:
+                    self._push(node)
+                else:
+                    self._split(node)
 
     def outcome(self) -> Outcome:
         leaves, stack = [], [self.root]
@@ -117,14 +125,19 @@ class Search:
         return Outcome(self.support, lower, preorder(self.root, self.problem.n_rows, reference), counts)
 
     def _root(self) -> Node:
-        """Ascend and screen on all candidates, and again on what is left for as long as that is much less."""
+        """Ascend and screen on all candidates, and again on what is left for as long as that is much less.
+
+        The ascent starts from the bound 0 of the dual vector 0: no loss is negative.
+        """
+        budget = self.task.budget.at_least(LEAST_ROOT)
         start = self._first_guess()
-        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, -np.inf, None, ROOT)
-        while self._open(root) and len(root.free) < 0.7 * len(self.live.columns) and not self.task.budget.over:
+        zero = Point.explicit(np.zeros(self.problem.n_rows))
+        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, 0.0, zero, ROOT, budget)
+        while self._open(root) and len(root.free) < 0.7 * len(self.live.columns) and not budget.over:
             kept, screens = root.free, root.screens
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
-            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT)
+            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT, budget)
             root.screens = screens + root.screens
         return root
 
@@ -147,7 +160,14 @@ class Search:
             node.forget()
 
     def _evaluate(
-        self, inside: Ints, free: Ints, start: Floats, bound: float, point: Point | None, effort: Effort = NODE
+        self,
+        inside: Ints,
+        free: Ints,
+        start: Floats,
+        bound: float,
+        point: Point | None,
+        effort: Effort = NODE,
+        budget: Budget | None = None,
     ) -> Node:
         """Bound and screen a node; ``bound`` and ``point`` are its parent's, and hold for it too."""
         self.nodes += 1
@@ -157,7 +177,7 @@ class Search:
         if need in (0, len(free)):
             (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
             return Node(inside, EMPTY, *leaf)
-        relaxed = self.relax(self.live, inside, free, start, self.target, effort, self.task.budget)
+        relaxed = self.relax(self.live, inside, free, start, self.target, effort, budget or self.task.budget)
         if relaxed.bound < self.target:
             self._round(inside, free, relaxed.s, need)
         counted = relaxed.discount[free]
@@ -231,10 +251,12 @@ class Search:
                     self._push(node)
 
     def _closed_by(self, node: Node, sets: Ints | None) -> bool:
-        """Close a node, once the sets that its pair leaf leaves are fitted."""
+        """Close a node, once the sets that its pair leaf leaves are fitted; False where the budget ends before."""
         if sets is None:
             return False
         for start in range(0, len(sets), FITS_AT_ONCE):
+            if self.task.budget.over:
+                return False
             self.fit(sets[start : start + FITS_AT_ONCE])
         node.by_pairs, node.bound = True, min(self.target, self.upper * (1 - FITTED))
         node.forget()
@@ -277,15 +299,21 @@ class Search:
         self._close_all_by_pairs(children)
         return True
 
-    def _close_by_fits(self, node: Node) -> None:
-        """One neuron is left: fit every completion; a chain of branches carries the leaves."""
-        leaves = self._leaves(np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1))
+    def _close_by_fits(self, node: Node) -> bool:
+        """One neuron is left: fit all completions; a chain of branches carries the leaves. False as in `_closed_by`."""
+        sets = np.concatenate([np.tile(node.inside, (len(node.free), 1)), node.free[:, None]], axis=1)
+        leaves: list[tuple[float, Point]] = []
+        for start in range(0, len(sets), FITS_AT_ONCE):
+            if self.task.budget.over:
+                return False
+            leaves += self._leaves(sets[start : start + FITS_AT_ONCE])
         place = node
         for neuron, leaf in zip(node.free, leaves):
             place.branch = int(self.live.columns[neuron])
             after = Node(node.inside, EMPTY, np.inf, None)
             place.children = (Node(np.append(node.inside, neuron), EMPTY, *leaf), after)
             place = after
+        return True
 
 
 ENGINE = Engine("branch_and_cut", refuses, run)

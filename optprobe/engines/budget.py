@@ -40,11 +40,11 @@ class Budget:
     """Seconds left until the time limit; over at once after Ctrl-C.
 
     As a context manager in the main thread it takes Ctrl-C over: the first one ends the budget, so that the engine
-    returns with valid bounds; the second one raises KeyboardInterrupt.
+    returns with valid bounds; the second one raises KeyboardInterrupt. Where Ctrl-C is ignored, it stays ignored.
     """
 
-    def __init__(self, time_limit: float | None = None, whole: Budget | None = None) -> None:
-        self.whole = whole
+    def __init__(self, time_limit: float | None = None, whole: Budget | None = None, *, longer: bool = False) -> None:
+        self.whole, self.longer = whole, longer
         self.started = time.perf_counter()
         self.time_limit = float("inf") if time_limit is None else time_limit
         self.interrupted = False
@@ -57,18 +57,29 @@ class Budget:
     @property
     def left(self) -> float:
         own = 0.0 if self.interrupted else self.time_limit - self.spent
-        return own if self.whole is None else min(own, self.whole.left)
+        if self.whole is None:
+            return own
+        return max(own, self.whole.left) if self.longer else min(own, self.whole.left)
 
     def part(self, seconds: float) -> Budget:
         """A budget of so many seconds from now, within this one."""
         return Budget(seconds, self)
 
+    def at_least(self, seconds: float) -> Budget:
+        """A budget that ends with this one, but not before so many seconds from now."""
+        return Budget(seconds, self, longer=True)
+
     @property
     def over(self) -> bool:
         return self.left <= 0
 
+    def late(self) -> bool:
+        """`over`, for searches that ask."""
+        return self.over
+
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        taken_by_python = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
+        if taken_by_python and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._interrupt)
         return self
 

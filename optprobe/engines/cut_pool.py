@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, penalised_fit
 from optprobe.engines.budget import Budget
+from optprobe.engines.highs import INFINITY, Highs
 from optprobe.engines.relaxation import Effort, LiveColumns, Point, Relaxed, ascend, top_sum
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-INFINITY = highspy.kHighsInf
-ACCEPTED = "MIP start solution is feasible"
 NODES_A_ROUND = 200
 """A MILP that needs more nodes than this leaves the rest to the tree."""
 START_ROOM = 1e-7
@@ -57,11 +56,8 @@ class Master:
         for j in range(self.m):
             self.milp.changeColIntegrality(j, highspy.HighsVarType.kInteger)
 
-    def _model(self) -> highspy.Highs:
-        model = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (("log_to_console", False), ("output_flag", True), ("threads", 1), ("parallel", "off")):
-            model.setOptionValue(option, value)
-        model.setOptionValue("mip_rel_gap", 0.0)
+    def _model(self) -> Highs:
+        model = Highs()
         model.addVars(self.m + 1, np.append(np.zeros(self.m), -INFINITY), np.append(np.ones(self.m), INFINITY))
         model.changeColCost(self.m, 1.0)
         model.addRow(self.size, self.size, self.m, np.arange(self.m, dtype=np.int32), np.ones(self.m))
@@ -73,57 +69,35 @@ class Master:
         for model in (self.lp, self.milp):
             model.addRow(value, INFINITY, self.m + 1, index, np.append(discount, 1.0))
 
-    def relaxed(self, inside: Ints, free: Ints) -> tuple[Floats, Floats]:
-        """The s of the node's LP, shape (m,), and the multipliers of the cuts, non-negative with sum 1."""
+    def relaxed(self, inside: Ints, free: Ints, budget: Budget) -> tuple[Floats, Floats]:
+        """The s of the node's LP, shape (m,), and the multipliers of the cuts, non-negative with sum 1.
+
+        Where the budget ends before the LP, they are any such.
+        """
         lower, upper = np.zeros(self.m), np.zeros(self.m)
         lower[inside] = upper[inside] = upper[free] = 1.0
         self.lp.changeColsBounds(self.m, np.arange(self.m, dtype=np.int32), lower, upper)
+        self.lp.keep(budget)
         self.lp.run()
         solution = self.lp.getSolution()
-        multipliers = np.maximum(np.array(solution.row_dual[1:]), 0.0)
+        s, multipliers = np.array(solution.col_value), np.maximum(np.array(solution.row_dual[1:]), 0.0)
+        if not len(s):
+            return upper * (self.size / upper.sum()), np.eye(self.lp.getNumRow() - 1)[-1]
         total = multipliers.sum()
         if not total > 0:  # the LP was not solved: any multipliers are valid, and the last cut is the likeliest
             multipliers[-1] = total = 1.0
-        return np.clip(np.array(solution.col_value[: self.m]), 0.0, 1.0), multipliers / total
+        return np.clip(s[: self.m], 0.0, 1.0), multipliers / total
 
     def candidates(self, start: Ints, objective: float, tolerance: float, budget: Budget) -> MilpRound:
         """Solve the MILP from a start (positions), until optimal or the budget is over."""
-        model, log, visited = self.milp, [], []
-        model.setOptionValue("mip_abs_gap", tolerance)
-        model.setOptionValue("mip_max_nodes", NODES_A_ROUND)
-        model.setOptionValue("time_limit", min(budget.left + model.getRunTime(), 1e20))
-        solution = highspy.HighsSolution()
         values = np.zeros(self.m + 1)
         values[start], values[self.m] = 1.0, objective + START_ROOM
-        solution.col_value = values.tolist()
-        model.setSolution(solution)
-
-        def logged(event: highspy.HighsCallbackEvent) -> None:
-            log.append(event.message)
-
-        def found(event: highspy.HighsCallbackEvent) -> None:
-            visited.append(np.flatnonzero(np.array(event.data_out.mip_solution)[: self.m] > 0.5))
-
-        def poll(event: highspy.HighsCallbackEvent) -> None:
-            event.interrupt(budget.over)
-
-        model.cbLogging += logged
-        model.cbMipSolution += found
-        model.cbMipInterrupt += poll
-        try:
-            model.run()
-        finally:
-            model.cbLogging -= logged
-            model.cbMipSolution -= found
-            model.cbMipInterrupt -= poll
-        visited.append(np.flatnonzero(np.array(model.getSolution().col_value)[: self.m] > 0.5))
+        self.milp.setOptionValue("mip_max_nodes", NODES_A_ROUND)
+        run = self.milp.search(values, tolerance, budget)
+        visited = (np.flatnonzero(values[: self.m] > 0.5) for values in run.visited)
         sets = {tuple(map(int, support)) for support in visited if len(support) == self.size}
-        return MilpRound(
-            supports=np.array(sorted(sets), dtype=np.int64).reshape(len(sets), self.size),
-            bound=float(model.getInfo().mip_dual_bound),
-            start_accepted=any(ACCEPTED in message for message in log),
-            finished=model.getModelStatus() == highspy.HighsModelStatus.kOptimal,
-        )
+        supports = np.array(sorted(sets), dtype=np.int64).reshape(len(sets), self.size)
+        return MilpRound(supports, run.bound, run.start_accepted, run.finished)
 
 
 class CutPool:
@@ -158,7 +132,7 @@ class CutPool:
             s = best.s
             self.add(self._dual_at(live, s)[1])
         for _ in range(effort.rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
-            s, multipliers = self.of(live).relaxed(inside, free)
+            s, multipliers = self.of(live).relaxed(inside, free, budget)
             a = self.problem.loss.feasible(self.problem.y, self.problem.w, multipliers @ np.array(self.duals))
             value, discount = live.value_and_discounts(a)
             bound = value - float(discount[inside].sum()) - top_sum(discount[free], self.problem.size - len(inside))

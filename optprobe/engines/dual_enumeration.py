@@ -33,6 +33,8 @@ def refuses(problem: ProbeProblem) -> str | None:
 
 def run(task: Task) -> Outcome:
     """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
+    if task.budget.over:
+        return branch_and_cut.root_outcome(task, task.incumbent, task.objective, {})
     sweep = SWEEPS[task.problem.loss.name](task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}

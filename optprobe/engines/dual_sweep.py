@@ -64,8 +64,10 @@ class DualSweep(ABC):
         return np.flatnonzero(self.task.rows.w > 0)
 
     def fit(self, sets: Ints) -> None:
-        """Fit sets (positions) exactly; the best one may become the incumbent."""
+        """Fit sets (positions) exactly, until the budget is over; the best one may become the incumbent."""
         for start in range(0, len(sets), FITS_AT_ONCE):
+            if self.task.budget.over:
+                return
             part = sets[start : start + FITS_AT_ONCE]
             fits = fit_supports(self.task.problem, np.sort(self.columns[part], axis=1))
             self.counts["fits"] += len(part)

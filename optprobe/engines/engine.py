@@ -17,8 +17,10 @@ SLACK = 0.1
 """Nodes and sets are closed at the incumbent minus this share of the tolerance."""
 FITTED = 2e-10
 """Share of the incumbent's objective that a claim must leave where the checker fits sets anew: every fit has a gap."""
-FITS_AT_ONCE = 4096
-"""Supports that are fitted together: every fit carries a dual vector."""
+FITS_AT_ONCE = 128
+"""Supports that are fitted between two looks at the budget; every fit carries a dual vector."""
+BOUNDED_AT_ONCE = 2048
+"""Sets that get a dual vector of their own between two looks at the budget."""
 
 
 def silent(_: Progress) -> None:
@@ -38,6 +40,8 @@ class Task:
         F(incumbent).
     tolerance : float
         A gap that counts as closed, on the mean-loss scale.
+    known : Outcome, optional
+        Bounds that hold already, for an engine whose own proof the budget does not let it finish.
     """
 
     problem: ProbeProblem
@@ -46,6 +50,7 @@ class Task:
     tolerance: float
     budget: Budget = field(default_factory=Budget)
     report: Report = silent
+    known: Outcome | None = None
 
     @property
     def rows(self) -> SparseProbeProblem:

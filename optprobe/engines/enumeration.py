@@ -30,7 +30,7 @@ its own. The proof is a `SweepProof`: the checker sweeps again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,12 +40,11 @@ from threading import Lock
 import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
-from scipy.sparse.linalg import cg
 
 from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
 from optprobe.engines import branch_and_cut
-from optprobe.engines.budget import Progress
+from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.kernels import cpu
 from optprobe.engines.solution import Outcome, SweepProof
@@ -62,9 +61,10 @@ STRONG = {4: 0.2, 5: 0.3, 6: 0.3}
 LOOSENED = 1 - 1e-9
 """Gaps are multiplied by this before a comparison; rounding is far smaller, and every hit is evaluated exactly."""
 CAPACITY = 1 << 16
-EDGES_A_CALL = 1024
-DENSE_STEPS = 50
-"""Steps of conjugate gradients for the bound that is left when the budget ends."""
+EDGES_A_CALL, PAIRS_A_CALL = 128, 1 << 14
+"""Edges, and pairs that are tried with every third neuron, between two looks at the budget."""
+DENSE_STEPS, LEAST_DENSE = 50, 0.2
+"""Steps of conjugate gradients for the bound that is left when the budget ends, and the seconds that they may have."""
 WORTH_ROUNDING = 64
 """Edges of a node that pay for its matrix in float32."""
 ANY = 2.0
@@ -89,29 +89,53 @@ def run(task: Task) -> Outcome:
 
     From moments it is then that of the ridge regression on all neurons, which a sweep proves as well.
     """
+    if task.budget.over:
+        return _unfinished(task, task.incumbent, task.objective, {})
     sweep = Sweep(task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.support, sweep.value, SweepProof(), counts)
+    return _unfinished(task, sweep.support, sweep.value, sweep.counts)
+
+
+def _unfinished(task: Task, support: tuple[int, ...], objective: float, counts: Mapping[str, int]) -> Outcome:
+    """What holds where the budget ended first."""
     if isinstance(task.problem, MomentProblem):
-        return Outcome(sweep.support, dense_bound(task.problem), SweepProof(), sweep.counts)
-    return branch_and_cut.root_outcome(task, sweep.support, sweep.value, sweep.counts)
+        return Outcome(support, dense_bound(task), SweepProof(), counts)
+    return branch_and_cut.root_outcome(task, support, objective, counts)
 
 
-def dense_bound(problem: ProbeProblem) -> float:
+def dense_bound(task: Task) -> float:
     """A lower bound of all sets, from coefficients b of all neurons near the ridge regression's.
 
     The derivative of the loss at b is a dual vector: with ``A = Z'WZ``, ``c = Z'Wy`` and ``v = c - A b`` it bounds F of
     every set by ``v0 / 2 - b'Ab / 2`` minus the k largest ``v_j^2 / (2 ridge)``.
     """
+    problem = task.problem
     A, c = problem.gram(problem.candidates), problem.cross[problem.candidates]
     diagonal = np.diag_indices(len(c))
     A[diagonal] += problem.ridge
-    b, _ = cg(A, c, maxiter=DENSE_STEPS)
+    b = _near_solution(A, c, task.budget.at_least(LEAST_DENSE))
     A[diagonal] -= problem.ridge
     products = A @ b
     discounts = np.sort((c - products) ** 2)[len(c) - problem.size :] / (2 * problem.ridge)
     return max(0.0, float(problem.variance - b @ products) / 2 - float(discounts.sum()))
+
+
+def _near_solution(A: Floats, c: Floats, budget: Budget) -> Floats:
+    """x with A x near c, by conjugate gradients from 0: `DENSE_STEPS` of them, or until the budget is over."""
+    x, residual, direction = np.zeros_like(c), c.copy(), c.copy()
+    square = residual @ residual
+    for _ in range(DENSE_STEPS):
+        if not square > 0 or budget.over:
+            break
+        product = A @ direction
+        step = square / (direction @ product)
+        x += step * direction
+        residual -= step * product
+        square, before = residual @ residual, square
+        direction = residual + square / before * direction
+    return x
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,10 +291,15 @@ class Sweep:
             self._offer(np.insert(found, 0, np.array(node.prefix)[:, None], axis=1) if node.prefix else found)
             return
 
-        def third(q: float, out: Ints) -> int:
-            return int(cpu.third_neurons(node.A, found, node.arrays, (q - node.gained) * LOOSENED, ANY, out))
+        for at in range(0, len(found), PAIRS_A_CALL):
+            if self.task.budget.over:
+                return
+            pairs = found[at : at + PAIRS_A_CALL]
 
-        self._offer_all(node.prefix, 3, third)
+            def third(q: float, out: Ints, pairs: Ints = pairs) -> int:
+                return int(cpu.third_neurons(node.A, pairs, node.arrays, (q - node.gained) * LOOSENED, ANY, out))
+
+            self._offer_all(node.prefix, 3, third)
 
     def _vertex(self, node: Node, strong: Ints) -> None:
         """All sets of the last of the strong neurons and none of the others."""

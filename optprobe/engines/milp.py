@@ -7,16 +7,19 @@ for the acceptance. Its word is not the proof: branch and cut proves the lower b
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
+
+import highspy
+import numpy as np
+from pyomo.opt import WriterFactory
 
 from formulations import ProbeProblem, SparseProbeProblem, UnsupportedProblem
 from formulations.losses import Hinge
+from formulations.models import MODELS, place, refine, support_of
 from optprobe.engines import branch_and_cut
-from optprobe.engines.budget import Progress
-from optprobe.engines.cut_pool import ACCEPTED
+from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import Engine, Task
+from optprobe.engines.highs import INFINITY, Highs
 from optprobe.engines.solution import Outcome
 
 LARGEST = 64
@@ -39,7 +42,7 @@ def refuses(problem: ProbeProblem) -> str | None:
 def run(task: Task) -> Outcome:
     search = branch_and_cut.Search(task)
     counts = {"rounds": 0, "starts_accepted": 0}
-    if search.heap:
+    if search.heap and not task.budget.over:
         _rounds(task, search, counts)
     search.grow()
     found = search.outcome()
@@ -48,17 +51,14 @@ def run(task: Task) -> Outcome:
 
 def _rounds(task: Task, search: branch_and_cut.Search, counts: dict[str, int]) -> None:
     """Solve, refine, solve again, until HiGHS finds nothing below the incumbent or repeats itself."""
-    from formulations.models import place, refine, support_of
-
     problem = task.rows
     model = _model(problem)
     refine(model, search.support)
     seen = {search.support}
-    limit = min(SHARE * task.budget.left, SECONDS)
-    started = task.budget.spent
-    while task.budget.spent - started < limit:
+    budget = task.budget.part(min(SHARE * task.budget.left, SECONDS))
+    while not budget.over:
         place(model, search.support)
-        accepted, bound = _solve(model, task.tolerance, limit - (task.budget.spent - started))
+        accepted, bound = _solve(model, task.tolerance / 10, budget)
         counts["rounds"] += 1
         counts["starts_accepted"] += accepted
         task.report(Progress("milp", bound, search.upper))
@@ -73,8 +73,6 @@ def _rounds(task: Task, search: branch_and_cut.Search, counts: dict[str, int]) -
 
 def _model(problem: SparseProbeProblem) -> Any:
     """Big M for the hinge loss where M is small enough, else the perspective model; the cut master for many rows."""
-    from formulations.models import MODELS
-
     if problem.n_rows > MANY_ROWS:
         return MODELS["cut_master"].build(problem)
     if isinstance(problem.loss, Hinge):
@@ -85,29 +83,32 @@ def _model(problem: SparseProbeProblem) -> Any:
     return MODELS["perspective"].build(problem)
 
 
-def _solve(model: Any, tolerance: float, seconds: float) -> tuple[bool, float]:
-    """One run of HiGHS from the model's values: whether it took them as its start, and the bound that it claims."""
-    from pyomo.contrib.appsi.solvers.highs import Highs
+def _solve(model: Any, tolerance: float, budget: Budget) -> tuple[bool, float]:
+    """One run of HiGHS from the model's values: whether it took them as its start, and the bound that it claims.
 
+    The values become those that it ends with. Pyomo's own interface to HiGHS redirects the file descriptors of the
+    process, so that two threads wait for each other; the compiled model is passed on directly instead.
+    """
+    form = WriterFactory("compile_standard_form").write(model, mixed_form=True)
+    lp, matrix = highspy.HighsLp(), form.A.tocsc()
+    lp.num_row_, lp.num_col_ = matrix.shape
+    lp.col_cost_, lp.offset_ = form.c.toarray()[0], float(form.c_offset[0])
+    bounds = [variable.bounds for variable in form.columns]
+    lp.col_lower_ = np.array([-INFINITY if low is None else low for low, _ in bounds], dtype=np.float64)
+    lp.col_upper_ = np.array([INFINITY if high is None else high for _, high in bounds], dtype=np.float64)
+    kinds = np.array([row.bound_type for row in form.rows])
+    lp.row_lower_ = np.where(kinds <= 0, form.rhs, -INFINITY)
+    lp.row_upper_ = np.where(kinds >= 0, form.rhs, INFINITY)
+    kind = highspy.HighsVarType
+    lp.integrality_ = [kind.kContinuous if variable.is_continuous() else kind.kInteger for variable in form.columns]
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
     solver = Highs()
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "highs.log"
-        solver.config.time_limit = min(seconds, 1e9)
-        solver.config.load_solution = False
-        solver.config.warmstart = True
-        solver.highs_options = {
-            "threads": 1,
-            "parallel": "off",
-            "mip_rel_gap": 0.0,
-            "mip_abs_gap": tolerance / 10,
-            "log_file": str(log),
-            "log_to_console": False,
-        }
-        results = solver.solve(model)
-        if results.best_feasible_objective is not None:
-            results.solution_loader.load_vars()
-        accepted = log.exists() and ACCEPTED in log.read_text(encoding="utf-8", errors="replace")
-    return accepted, float(results.best_objective_bound)
+    solver.passModel(lp)
+    run = solver.search(np.array([variable.value for variable in form.columns], dtype=np.float64), tolerance, budget)
+    for variable, value in zip(form.columns, run.visited[-1]):
+        variable.set_value(value, skip_validation=True)
+    return run.start_accepted, run.bound
 
 
 ENGINE = Engine("milp", refuses, run)

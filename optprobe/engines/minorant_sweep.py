@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from optprobe.engines.budget import Progress
 from optprobe.engines.dual_sweep import DualSweep
-from optprobe.engines.engine import Task
+from optprobe.engines.engine import BOUNDED_AT_ONCE, Task
 from optprobe.engines.kernels import minorant as kernels
 from optprobe.engines.minorant import BOXES, STRENGTHS, Closing, Minorant, Screen
 from optprobe.engines.solution import Reference, SweepProof
@@ -62,9 +62,11 @@ class MinorantSweep(DualSweep):
         best, least, worse = Reference(np.zeros(len(self.task.rows.y)), BOXES[0]), np.inf, 0
         if self.size == 1:  # few sets, and any reference is valid
             return best
-        for fit in lasso_path(self.task.rows, map(float, STRENGTHS)):
+        for fit in lasso_path(self.task.rows, map(float, STRENGTHS), self.task.budget.late):
             found = np.inf
             for box in BOXES:
+                if self.task.budget.over:
+                    return best
                 reference = Reference(fit, box)
                 minorant = self._minorant(reference, places)
                 if not minorant.centred or minorant.base < self.threshold:
@@ -74,14 +76,14 @@ class MinorantSweep(DualSweep):
                 if cost < least:
                     best, least = reference, cost
             worse = 0 if found <= least else worse + 1
-            if worse > 1 or self.task.budget.over:
+            if worse > 1:
                 break
         return best
 
     def _cost(self, minorant: Minorant, stand_for: Floats, limit: float) -> float:
         """Of the sets that the screen leaves open, in bounds of a single set, estimated from a sample of neurons.
 
-        Only a lower bound where it exceeds the limit.
+        Only a lower bound where it exceeds the limit; infinite where the budget ends before it is known.
         """
         opened = list(self._open(minorant, Screen.of(minorant, self.ridge), (0, len(minorant.r))))
         sets = np.concatenate([np.zeros((0, 3), dtype=np.int64), *opened])
@@ -89,6 +91,8 @@ class MinorantSweep(DualSweep):
         total = float(shares.sum())
         if total > limit:
             return total
+        if self.task.budget.over:
+            return np.inf
         every = 1 + len(sets) // CLOSED_AT_MOST
         tried = np.ascontiguousarray(sets[::every])
         left = Closing.of(minorant, self.ridge).below(tried, self.threshold - minorant.base)
@@ -99,15 +103,25 @@ class MinorantSweep(DualSweep):
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
+        budget, m = self.task.budget, len(self.columns)
+        if budget.over:
+            return False
         minorant = self._minorant(self.reference, slice(None))
         screen = Screen.of(minorant, self.ridge)
+        if budget.over:
+            return False
         close = Closing.of(minorant, self.ridge)
-        m = len(self.columns)
         starts = range(0, m, PREFIXES * (1 if self.size == MinorantSweep.largest_k else 8))
 
         def left(start: int) -> list[Ints]:
-            opened = self._open(minorant, screen, (start, min(start + starts.step, m)))
-            return [sets[close.below(sets, self.threshold - minorant.base)] for sets in opened]
+            found: list[Ints] = []
+            for sets in self._open(minorant, screen, (start, min(start + starts.step, m))):
+                for at in range(0, len(sets), BOUNDED_AT_ONCE):
+                    if budget.over:
+                        return found
+                    some = sets[at : at + BOUNDED_AT_ONCE]
+                    found.append(some[close.below(some, self.threshold - minorant.base)])
+            return found
 
         with ThreadPoolExecutor(cpu_count()) as pool:
             for start, sets in zip(starts, pool.map(left, starts)):
@@ -115,7 +129,7 @@ class MinorantSweep(DualSweep):
                     self.fit(part[:, : self.size])
                 done = 1 - comb(m - start, self.size) / comb(m, self.size)
                 self.task.report(Progress("dual enumeration", 0.0, self.upper, done))
-        return not self.task.budget.over
+        return not budget.over
 
     def _open(self, minorant: Minorant, screen: Screen, prefixes: tuple[int, int]) -> Iterator[Ints]:
         """The sets whose first neuron is in ``prefixes`` and that the screen leaves open, in parts of shape (., 3).

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem
+from optprobe.engines.engine import BOUNDED_AT_ONCE
 from optprobe.engines.kernels import minorant as kernels
 from optprobe.engines.minorant import BOXES, SHRUNK, STRENGTHS, Minorant, Screen
 from optprobe.engines.relaxation import LiveColumns
 from optprobe.engines.solution import Reference
 from optprobe.heuristics.rankings import lasso_path
+from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,15 +36,17 @@ class PairLeaves:
     reference : Reference
     """
 
-    def __init__(self, problem: SparseProbeProblem, live: LiveColumns, support: tuple[int, ...], upper: float) -> None:
-        self.ridge = problem.ridge
+    def __init__(
+        self, problem: SparseProbeProblem, live: LiveColumns, support: tuple[int, ...], upper: float, late: Late = never
+    ) -> None:
+        self.ridge, self.late = problem.ridge, late
         used = np.flatnonzero(problem.w > 0)
         self.neurons = np.ascontiguousarray(live.neurons[:, used])
         y, w = problem.y[used], problem.w[used]
         order = np.argsort(-np.abs(self.neurons @ (w * y)), kind="stable")
         near = self._near(np.isin(live.columns, support), order, min(problem.size, len(order)))
         best = -np.inf
-        for fit in lasso_path(problem, map(float, STRENGTHS)):
+        for fit in lasso_path(problem, map(float, STRENGTHS), late):
             for box in BOXES:
                 minorant = Minorant.at(self.neurons, y, w, fit[used], box)
                 self._take(minorant)
@@ -54,8 +58,10 @@ class PairLeaves:
     def open_sets(self, inside: Ints, free: Ints, threshold: float) -> Ints | None:
         """The sets ``inside`` plus two of ``free`` that no bound closes, shape (n_sets, size), by position.
 
-        None where the prefix has no x in the box, so that nothing is known.
+        None where the prefix has no x in the box, so that nothing is known, and once time is up.
         """
+        if self.late():
+            return None
         bound, point = np.empty(1), np.empty((1, len(self.minorant.weight)))
         self._raise(inside[None, :], np.inf, PREFIX_PASSES, bound, point)
         if not np.isfinite(bound[0]):
@@ -68,7 +74,11 @@ class PairLeaves:
             products = screen.E, screen.C, screen.r, screen.lin, screen.sides
             n, first = kernels.open_pairs((0, m), first, *products, threshold - screen.base, self.ridge, out)
             sets = np.concatenate([np.tile(inside, (n, 1)), free[out[:n, :2]]], axis=1)
-            parts.append(sets[~(self._bounds(sets, threshold) >= threshold)])
+            for at in range(0, n, BOUNDED_AT_ONCE):
+                if self.late():
+                    return None
+                some = sets[at : at + BOUNDED_AT_ONCE]
+                parts.append(some[~(self._bounds(some, threshold) >= threshold)])
         return np.concatenate(parts)
 
     def _take(self, minorant: Minorant) -> None:

@@ -99,6 +99,8 @@ class Solution(Shown):
     tolerance : float
         The gap below which the status is optimal.
     status : Status
+    interrupted : bool
+        Whether Ctrl-C ended the search: the bounds hold, and whoever works through many problems should stop.
     engine, why : str
         The engine that ran, and the reason it was chosen.
     regime : str
@@ -120,6 +122,7 @@ class Solution(Shown):
     lower_bound: float
     tolerance: float
     status: Status
+    interrupted: bool
     engine: str
     why: str
     regime: str

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LARGEST_TOLERANCE = 0.01
 """In units of the loss (or of the target's variance): with a larger one everything would be optimal."""
+HEURISTIC_SHARE = 0.5
+"""Of the budget: the rest is for bounds."""
 SEPARABLE = 1e-9
 """The regime is separable where the constant fit's dual vector bounds every set to within this of the optimum."""
 
@@ -102,7 +104,7 @@ def _start(
 ) -> tuple[tuple[int, ...], float, str]:
     """The best of the given supports and of what the heuristics find, filled up to the full size."""
     report(Progress("heuristics", 0.0, float("inf")))
-    found = incumbent(problem, deadline=time.monotonic() + budget.left if np.isfinite(budget.left) else None)
+    found = incumbent(problem, late=budget.part(HEURISTIC_SHARE * budget.left).late)
     best, objective, source = tuple(sorted(map(int, found.support))), float(found.objective), found.source
     for support in given:
         columns = sorted(set(map(int, support)))
@@ -145,6 +147,7 @@ def _solution(
         lower_bound=lower,
         tolerance=tolerance,
         status=status,
+        interrupted=budget.interrupted,
         engine=engine.name,
         why=choice.why,
         regime=_regime(problem, upper, engine),

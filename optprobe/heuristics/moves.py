@@ -15,7 +15,6 @@ The estimate only ranks: every value that decides is a value of F (MATH.md, sect
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from formulations import ProbeProblem, fit_supports, with_rows
 from formulations.losses import Hinge, Squared
+from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -123,22 +123,18 @@ class Moves:
         What F is.
     gram : Gram, optional
         Of the same data; made here unless given.
-    deadline : float, optional
-        On the clock of ``time.monotonic``.
+    late : callable, optional
+        Whether time is up, asked between steps.
     """
 
-    def __init__(self, problem: ProbeProblem, gram: Gram | None = None, deadline: float | None = None) -> None:
+    def __init__(self, problem: ProbeProblem, gram: Gram | None = None, late: Late = never) -> None:
         self.problem = problem
         self.exact = isinstance(problem.loss, Squared)
         self.gram = Gram(problem) if gram is None else gram
-        self.deadline = np.inf if deadline is None else deadline
+        self.late = late
         self._candidate = np.zeros(problem.n_neurons, dtype=bool)
         self._candidate[problem.candidates] = True
         self._known: dict[Support, float] = {}
-
-    def late(self) -> bool:
-        """Whether the deadline has passed."""
-        return time.monotonic() > self.deadline
 
     def objectives(self, supports: Sequence[Support]) -> Floats:
         """F of supports of one size, each fitted once; shape (len(supports),)."""
@@ -166,7 +162,7 @@ class Moves:
         prefixes = list(combinations(support, len(support) - 1))
         models = self.models(prefixes)
         better = self._better(support, self._single_moves(prefixes, models))
-        if better is None and pairs:
+        if better is None and pairs and not self.late():
             # prefixes[i] is the support without its neuron len - 1 - i
             cheapest = np.argsort([model.value for model in models], kind="stable")[:LEAVERS]
             leavers = sorted(support[len(support) - 1 - i] for i in cheapest)
@@ -179,7 +175,7 @@ class Moves:
         moves = [move for move in moves if move != support]
         first = 1 if self.exact else FITTED[0]
         for batch in (moves[:first], moves[first : sum(FITTED)]):
-            if batch and self.objectives(batch).min() < target:
+            if batch and not self.late() and self.objectives(batch).min() < target:
                 return self.sorted(batch)[0]
         return None
 

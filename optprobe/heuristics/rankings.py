@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import InputError, SparseProbeProblem, loss_named
+from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -147,17 +148,20 @@ def l1_logistic(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     return _of_candidates(problem, np.where(coef != 0, np.abs(coef), rest))
 
 
-def lasso_path(problem: SparseProbeProblem, shares: Iterable[float]) -> Iterator[Floats]:
+def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late = never) -> Iterator[Floats]:
     """Predictions (n_rows,) of L1-penalised logistic regressions, to a few digits, each from the one before.
 
-    ``shares`` of the least strength at which every coefficient is 0, in falling order.
+    ``shares`` of the least strength at which every coefficient is 0, in falling order. The first is always fitted,
+    roughly where time is up at once; once it is up, no other is.
     """
     coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
     critical = _critical_strength(problem)
     for share in shares:
-        coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6)
+        coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6, late)
         working = np.flatnonzero(coef)
         yield np.asarray(problem.Z[:, working] @ coef[working] + intercept)
+        if late():
+            return
 
 
 def _critical_strength(problem: SparseProbeProblem) -> float:
@@ -168,7 +172,12 @@ def _critical_strength(problem: SparseProbeProblem) -> float:
 
 
 def _lasso(
-    problem: SparseProbeProblem, strength: float, coef: Floats, intercept: float, tolerance: float
+    problem: SparseProbeProblem,
+    strength: float,
+    coef: Floats,
+    intercept: float,
+    tolerance: float,
+    late: Late = never,
 ) -> tuple[Floats, float]:
     """Minimise ``sum_i w_i logistic(y_i, Z b + b0) + strength |b|_1`` by working sets, from the coefficients given."""
     columns, coef = problem.candidates, coef.copy()
@@ -177,13 +186,14 @@ def _lasso(
         gradient = np.abs(_gradient(problem, working, coef[working], intercept))
         loose = strength * (1 + max(1e-6, 1000 * tolerance))
         violating = np.setdiff1d(columns[gradient[columns] > loose], working)
-        if fitted and not len(violating):
+        if fitted and (not len(violating) or late()):
             return coef, intercept
         first = violating[np.argsort(-gradient[violating], kind="stable")[:100]]
         working = np.sort(np.concatenate([working, first]))
         if not len(working):
             return coef, intercept
-        coef[working], intercept = _elastic_net(problem, working, strength, 0.0, coef[working], intercept, tolerance)
+        start = coef[working], intercept
+        coef[working], intercept = _elastic_net(problem, working, (strength, 0.0), start, tolerance, late)
         fitted = True
 
 
@@ -205,7 +215,7 @@ def linear_svm(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     return scores
 
 
-def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0) -> Floats:
+def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0, late: Late = never) -> Floats:
     """The paper's telescoping sweep: fit the kept neurons, keep those of largest ``|b|``, and again with fewer.
 
     The neurons of largest mean difference enter, and the sizes fall through `TELESCOPE`. At size m the kept neurons
@@ -214,6 +224,7 @@ def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0) -> Floats:
 
     The scores are the places in that order, n_neurons for the best: the top m of them are the neurons kept at size m,
     nested by construction. In the paper a neuron of coefficient 0 ties with those dropped before, which can return.
+    Once time is up, the fits that are left take one step each.
     """
     order = np.argsort(-mean_difference(problem), kind="stable")[: len(problem.candidates)]
     coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
@@ -222,7 +233,7 @@ def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0) -> Floats:
         l1_ratio = float(np.clip(np.exp(-size / 20), 0.1, 0.9))
         scale = 20.0 / (size * problem.n_rows)
         penalties = 10 * l1_ratio * scale, 100 * (1 - l1_ratio) * scale
-        coef[kept], intercept = _elastic_net(problem, kept, *penalties, coef[kept], intercept)
+        coef[kept], intercept = _elastic_net(problem, kept, penalties, (coef[kept], intercept), late=late)
         order[:size] = kept[np.argsort(-np.abs(coef[kept]), kind="stable")]
     scores = np.full(problem.n_neurons, -np.inf)
     scores[order] = problem.n_neurons - np.arange(len(order))
@@ -255,18 +266,19 @@ def _gradient(problem: SparseProbeProblem, neurons: Ints, coef: Floats, intercep
 def _elastic_net(
     problem: SparseProbeProblem,
     neurons: Ints,
-    l1: float,
-    l2: float,
-    coef: Floats,
-    intercept: float,
+    penalties: tuple[float, float],
+    start: tuple[Floats, float],
     tolerance: float = 1e-13,
+    late: Late = never,
 ) -> tuple[Floats, float]:
     """Minimise ``sum_i w_i logistic(y_i, Z b + b0) + l1 |b|_1 + l2 |b|^2 / 2`` over the neurons given.
 
-    With ``b = s - t`` and s, t >= 0 the objective is smooth: L-BFGS-B from the point given. Exact zeros are zeros.
+    ``penalties`` are (l1, l2), ``start`` is (b, b0). With ``b = s - t`` and s, t >= 0 the objective is smooth: L-BFGS-B
+    from the start, to convergence or until time is up. Exact zeros are zeros.
     """
     from scipy.optimize import minimize
 
+    (l1, l2), (coef, intercept) = penalties, start
     Z, y, w, q = problem.Z[:, neurons], problem.y, problem.w, len(neurons)
     loss = loss_named("logistic")
 
@@ -278,10 +290,14 @@ def _elastic_net(
         value = w @ loss.value(y, f) + l1 * point[:-1].sum() + 0.5 * l2 * (b @ b)
         return float(value), np.concatenate([smooth + l1, l1 - smooth, [weighted.sum()]])
 
-    start = np.concatenate([np.maximum(coef, 0.0), np.maximum(-coef, 0.0), [intercept]])
+    def stop(_: Floats) -> None:
+        if late():
+            raise StopIteration
+
+    first = np.concatenate([np.maximum(coef, 0.0), np.maximum(-coef, 0.0), [intercept]])
     bounds = [(0.0, None)] * (2 * q) + [(None, None)]
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": tolerance, "gtol": max(1e-7, tolerance)}
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options, callback=stop).x
     return np.asarray(found[:q] - found[q : 2 * q]), float(found[-1])
 
 

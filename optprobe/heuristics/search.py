@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from formulations import InputError, ProbeProblem, with_rows
 from optprobe.heuristics.moves import Gram, Moves, Support, as_support
 from optprobe.heuristics.rankings import adaptive_thresholding, top
+from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,7 +56,7 @@ def forward_selection(
     start: Sequence[int] | Ints = (),
     *,
     gram: Gram | None = None,
-    deadline: float | None = None,
+    late: Late = never,
 ) -> Incumbent:
     """Add the neuron that lowers F most, from ``start``, until there are k.
 
@@ -69,8 +70,8 @@ def forward_selection(
         Neurons to begin with; they stay.
     gram : Gram, optional
         Of the same data; used by the squared loss.
-    deadline : float, optional
-        On the clock of ``time.monotonic``; what is missing then is added by the mean difference.
+    late : callable, optional
+        Whether time is up, asked between steps; what is missing then is added by the mean difference.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def forward_selection(
     """
     size = _checked_size(problem, k)
     first = _checked_support(problem, start, size)
-    moves = Moves(problem, gram, deadline)
+    moves = Moves(problem, gram, late)
     return _incumbent(moves, _grow(moves, [first], size, 1)[0], "forward selection")
 
 
@@ -94,7 +95,7 @@ def beam_search(
     width: int = 8,
     *,
     gram: Gram | None = None,
-    deadline: float | None = None,
+    late: Late = never,
 ) -> Incumbent:
     """Forward selection that keeps the ``width`` best supports of every size.
 
@@ -106,7 +107,7 @@ def beam_search(
         The size to reach; that of the problem unless given.
     width : int
         Supports kept; with 1 this is forward selection.
-    gram, deadline
+    gram, late
         As in `forward_selection`.
 
     Returns
@@ -122,7 +123,7 @@ def beam_search(
     if width < 1:
         raise InputError(f"the width of the beam is {width}: give a positive integer")
     size = _checked_size(problem, k)
-    moves = Moves(problem, gram, deadline)
+    moves = Moves(problem, gram, late)
     return _incumbent(moves, _grow(moves, [()], size, width)[0], f"beam search of width {width}")
 
 
@@ -131,7 +132,7 @@ def swap_descent(
     support: Sequence[int] | Ints,
     *,
     gram: Gram | None = None,
-    deadline: float | None = None,
+    late: Late = never,
 ) -> Incumbent:
     """Exchange one neuron, and where that does not help two, while F falls.
 
@@ -146,8 +147,8 @@ def swap_descent(
         Where to start; the size is kept.
     gram : Gram, optional
         Of the same data; used by the squared loss.
-    deadline : float, optional
-        On the clock of ``time.monotonic``; the support reached then is returned.
+    late : callable, optional
+        Whether time is up, asked between steps; the support reached then is returned.
 
     Returns
     -------
@@ -162,13 +163,13 @@ def swap_descent(
     start = _checked_support(problem, support, len(problem.candidates))
     if not start:
         raise InputError("the support to start from is empty: name at least one neuron")
-    moves = Moves(problem, gram, deadline)
+    moves = Moves(problem, gram, late)
     return _incumbent(moves, _descend(moves, start, pairs=True), "swap descent")
 
 
 def incumbent(
     problem: ProbeProblem,
-    deadline: float | None = None,
+    late: Late = never,
     starts: Sequence[Sequence[int] | Ints] = (),
     *,
     gram: Gram | None = None,
@@ -183,9 +184,9 @@ def incumbent(
     ----------
     problem : SparseProbeProblem or MomentProblem
         What F is, and the size.
-    deadline : float, optional
-        On the clock of ``time.monotonic``: no step is begun after it, but the first start is always fitted. Without
-        one the answer depends on the arguments only.
+    late : callable, optional
+        Whether time is up, asked between steps: none is begun after it, but the first start is always fitted. Without
+        it the answer depends on the arguments only.
     starts : sequence of supports
         Of at most `problem.size` neurons; forward selection adds what is missing.
     gram : Gram, optional
@@ -202,7 +203,7 @@ def incumbent(
         A start is too large or holds a neuron that is no candidate.
     """
     given = [_checked_support(problem, start, problem.size) for start in starts]
-    moves = Moves(problem, gram, deadline)
+    moves = Moves(problem, gram, late)
     sources: dict[Support, str] = {}
     optima: set[Support] = set()
     for source, start in _starts(moves, given):
@@ -229,9 +230,9 @@ def _starts(moves: Moves, given: list[Support]) -> Iterator[tuple[str, Support]]
     yield "forward selection", _grow(moves, [()], size, 1)[0]
     if not moves.exact:
         # at f = 0, log(1 + exp(-y f)) is (y - f / 2)^2 / 2 + a constant to second order, and |b|^2 is 4 |b / 2|^2
-        squared = Moves(problem.restated(loss="squared", ridge=4 * problem.ridge), moves.gram, moves.deadline)
+        squared = Moves(problem.restated(loss="squared", ridge=4 * problem.ridge), moves.gram, moves.late)
         yield "the squared loss", _descend(squared, _grow(squared, [()], size, 1)[0], pairs=True)
-        yield "adaptive thresholding", as_support(top(adaptive_thresholding(with_rows(problem)), size))
+        yield "adaptive thresholding", as_support(top(adaptive_thresholding(with_rows(problem), late=moves.late), size))
     if 0 < size < len(problem.candidates):
         for single in _grow(moves, [()], 1, 1 + OTHER_SINGLES)[1:]:
             yield f"forward selection from neuron {single[0]}", _grow(moves, [single], size, 1)[0]

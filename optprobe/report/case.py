@@ -12,7 +12,7 @@ from formulations import SparseProbeProblem, fit_support
 from optprobe.activations import LabelledActivations
 from optprobe.certificates import verify
 from optprobe.comparison import OPTIMUM, ComparedSupport, Floats, compare, predict
-from optprobe.engines import Status, solve
+from optprobe.engines import solve
 from optprobe.errors import InputError
 from optprobe.report.bootstrap import GroupBootstrap, percentile_interval
 
@@ -163,7 +163,7 @@ def certified_case(
     if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
         raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
     solution = solve(problem, method, time_limit)
-    if solution.status is Status.INTERRUPTED:
+    if solution.interrupted:
         raise KeyboardInterrupt
     certificate = solution.certificate()
     path = certificate.save(folder / certificate.file_name)

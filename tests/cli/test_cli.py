@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import optprobe
 from formulations import fit_supports, sparse_probe_problem
 from optprobe.cli.main import COMMANDS, main
+from optprobe.engines import budget
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((90, 12)).astype(np.float16)
@@ -374,3 +378,147 @@ def test_from_outside(data: Path) -> None:
     failed = run("solve", str(data), "--k", "99")
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("method", ["milp", "outer_approximation", "auto"])
+def test_standard_output_is_the_record_and_nothing_else(method: str, data: Path) -> None:
+    command = [sys.executable, "-m", "optprobe", "solve", str(data), "--k", "2", "--loss", "hinge", "--ridge", "0.1"]
+    command += ["--method", method, "--out", str(data.parent), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["optimal"]
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C as soon as a solve begins."""
+    honest = budget.Budget.__enter__
+
+    def enter(self: budget.Budget) -> budget.Budget:
+        entered = honest(self)
+        os.kill(os.getpid(), signal.SIGINT)
+        return entered
+
+    monkeypatch.setattr(budget.Budget, "__enter__", enter)
+
+
+def test_an_interrupted_solve_is_saved_and_says_so(
+    data: Path, interrupted: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = ["solve", str(data), "--k", "3", "--loss", "logistic", "--out", str(data.parent), "--json"]
+    assert main(stated) == 130
+    record = last_json(capsys)
+    assert record["status"].startswith("interrupted")
+    assert main(["verify", record["certificate"], "--data", str(data)]) == 0
+
+
+def test_an_interrupted_solve_is_not_compared(
+    data: Path, interrupted: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(data), "--k", "2", "--loss", "logistic"]) == 130
+    assert capsys.readouterr() == ("", "optprobe compare: interrupted\n")
+
+
+LOOP = """
+for k in 1 2 3; do
+    "$0" -c '
+import os, signal, sys
+from optprobe.cli import main, solve
+honest = solve.solve_from
+def interrupted(*given):
+    from optprobe.engines import budget
+    enter = budget.Budget.__enter__
+    def entered(self):
+        enter(self)
+        for process in (os.getppid(), os.getpid()):
+            os.kill(process, signal.SIGINT)
+        return self
+    budget.Budget.__enter__ = entered
+    return honest(*given)
+solve.solve_from = interrupted
+sys.argv[0] = "optprobe"
+sys.exit(main.main())' solve "$1" --k $k --loss logistic --out "$2"
+    echo "code $?"
+done
+echo end
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shells")
+def test_a_loop_of_a_shell_ends_at_an_interrupt(data: Path) -> None:
+    """As with any program that ends by the signal: the first certificate is there, and no second round begins."""
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    command = ["bash", "-c", LOOP, sys.executable, str(data), str(data.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=heed)
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout.count("certificate") == 1
+    assert "end" not in done.stdout.splitlines()
+    assert len(list(data.parent.glob("*.cert"))) == 1
+
+
+def test_an_ignored_interrupt_stays_ignored(data: Path, interrupted: None) -> None:
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert main(["solve", str(data), "--k", "2", "--loss", "squared", "--out", str(data.parent)]) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (OSError(28, "No space left on device", "a.cert"), 2, "optprobe solve: a.cert: No space left on device\n"),
+        (OSError("cannot\nbe read"), 2, "optprobe solve: cannot be read\n"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2, "invalid start byte\n"),
+        (KeyboardInterrupt(), 130, "optprobe solve: interrupted\n"),
+        (ZeroDivisionError("division by zero"), 70, "fault of the program"),
+    ],
+)
+def test_every_error_has_its_exit_code(
+    error: BaseException, code: int, says: str, data: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("optprobe.cli.solve.read_stated", fail)
+    assert main(["solve", str(data), "--k", "2", "--out", str(data.parent)]) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert (said.count("\n") == 1) == (code != 70)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_cannot_be_printed_cost_no_result(encoding: str, data: Path) -> None:
+    """A file and a folder whose names are no UTF-8, or beyond the encoding of standard output."""
+    folder = data.parent / os.fsdecode(b"caf\xe9-\xd0\x96")
+    folder.mkdir()
+    named = data.rename(folder / os.fsdecode(b"\xe9.npz"))
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "optprobe", "solve", named, "--k", "2", "--loss", "squared", "--out", folder]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (certificate,) = folder.glob("*.cert")
+    assert main(["verify", str(certificate), "--data", str(named)]) == 0
+
+
+def test_a_word_that_is_nearly_right(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, meant in ((["slove"], "solve"), (["solve", "x.npz", "--k", "1", "--loss", "hing"], "hinge")):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert f"did you mean {meant}?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["zzzz"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"optprobe {optprobe.__version__}\n"
+    assert optprobe.__version__ == metadata.version("optprobe")

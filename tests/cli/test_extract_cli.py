@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "activations"))
 from families import tiny_model
 
 from optprobe.activations import Activations, load_tokenizer
+from optprobe.activations.extraction import ExtractionProgress
+from optprobe.cli.extract import token_bar
 from optprobe.cli.main import main
 
 FAMILIES = ("opt", "gpt2", "llama", "bert", "t5", "gpt_neox")
@@ -50,3 +52,13 @@ def test_a_sentence_encoder_from_its_package(tmp_path: Path, capsys: pytest.Capt
     store = tmp_path / "store"
     assert main(["extract", str(folder), "--dataset", "is_french", "--layers", "3", "--out", str(store)]) == 0
     assert Activations.open(store).matrices[3].shape[1] == 1536
+
+
+def test_progress_is_said_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each tenth, with whole numbers of tokens that never fall."""
+    with token_bar("extracting") as report:
+        for done in (0, 40, 99, 100, 350, 360, 1000):
+            report(ExtractionProgress(done, 1000, 2.0))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" of")[0] for line in said] == [f"extracting: {n}" for n in ("100", "350", "1,000")]
+    assert said[1] == "extracting: 350 of 1,000 tokens, 175 tokens/s"

@@ -248,3 +248,39 @@ def test_from_sources_to_a_verified_certificate(
     record = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert record["status"].startswith("optimal")
     assert main(["verify", record["certificate"], "--data", str(acts)]) == 0
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[list[str]]:
+    """Category, feature and the rest of each line of the list."""
+    assert run(*arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{len(lines) - 2} features in ")
+    return [line.split(maxsplit=2) for line in lines[1:-1]]
+
+
+def test_the_list_is_filtered(capsys: pytest.CaptureFixture[str]) -> None:
+    everything = listed(capsys)
+    of_category = listed(capsys, "--category", "natural_language")
+    assert of_category == [row for row in everything if row[0] == "natural_language"]
+    found = listed(capsys, "--find", "LANGUAGE", "the language fr,")
+    assert ["natural_language", "fr"] in [row[:2] for row in found]
+    assert found == [row for row in everything if "the language fr," in row[2]]
+    assert 0 < len(found) < len(everything)
+    assert run("--category", "nothing") == 2
+    assert "there is no category 'nothing'; there are " in capsys.readouterr().err
+    assert run("--find", "zzzz") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_a_dataset_lacks_is_absent_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {"french": "une phrase de plus", "german": "noch ein Satz", "russian": "ещё одно предложение"}
+    rows = [{"text": f"{text} {i}", "language": name} for name, text in texts.items() for i in range(4)]
+    source, out = tmp_path / "mixed.jsonl", tmp_path / "languages"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    assert run("build", "natural_language", "--source", source, "--label-column", "language", "--out", out) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "negatives without a feature of their own: russian (4 contexts)" in said
+    assert "absent: spanish, english, dutch" in "\n".join(said) or "absent: es, en, nl, it, el, pt, sv" in said
+    counted = {row[1]: row[2] for row in listed(capsys, "--category", "natural_language", "--counts", out)}
+    assert counted["fr"].startswith("4 + / 8 -")
+    assert counted["es"].startswith("absent ")

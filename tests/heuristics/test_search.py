@@ -1,13 +1,12 @@
 """The local searches: compared with brute force, on instances where the right answer is known or can be enumerated."""
 
-import time
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from formulations import InputError, fit_support, fit_supports, sparse_probe_problem
-from optprobe.heuristics import Gram, beam_search, forward_selection, incumbent, swap_descent, top
+from optprobe.heuristics import Gram, beam_search, forward_selection, incumbent, moves, swap_descent, top
 from optprobe.heuristics.moves import FITTED, Moves
 from optprobe.heuristics.rankings import mean_difference
 
@@ -266,14 +265,37 @@ def test_given_starts_are_used_and_never_made_worse(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("name", SEARCHES)
-def test_after_the_deadline_the_first_support_is_returned(name, loss):
-    problem = instance(14, loss, n=400, p=600, k=5)
-    began = time.monotonic()
-    found = SEARCHES[name](problem, deadline=began - 1.0)
-    assert time.monotonic() - began < 1.0
+def test_once_time_is_up_the_first_support_is_returned(name, loss, monkeypatch):
+    problem, fitted = instance(14, loss, n=40, p=60, k=5), []
+    fit_supports = moves.fit_supports
+    monkeypatch.setattr(moves, "fit_supports", lambda *given: fitted.extend(given[1]) or fit_supports(*given))
+    found = SEARCHES[name](problem, late=lambda: True)
+    assert len(fitted) == 1
     assert len(found.support) == 5
     assert found.objective == pytest.approx(fit_support(problem, found.support).objective[0], rel=1e-9)
-    assert incumbent(problem, began - 1.0, [[1, 2, 3, 4, 6]]).support.tolist() == [1, 2, 3, 4, 6]
+    assert incumbent(problem, lambda: True, [[1, 2, 3, 4, 6]]).support.tolist() == [1, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 17, 33])
+def test_whenever_time_is_up_no_further_step_is_begun(n, loss, monkeypatch):
+    """Time is up at the n-th question: from then on only what has been reached, and not yet fitted, is fitted."""
+    problem, asked, after = instance(14, loss, n=40, p=30, k=3), [], []
+    fit_supports = moves.fit_supports
+
+    def late():
+        asked.append(None)
+        return len(asked) >= n
+
+    def spy(problem, supports):
+        after.extend(supports if len(asked) >= n else ())
+        return fit_supports(problem, supports)
+
+    monkeypatch.setattr(moves, "fit_supports", spy)
+    found = incumbent(problem, late)
+    assert len(asked) >= n
+    assert len(after) <= 2
+    assert found.objective == pytest.approx(fit_support(problem, found.support).objective[0], rel=1e-9)
 
 
 @pytest.mark.parametrize(

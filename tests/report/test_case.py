@@ -14,7 +14,7 @@ import pytest
 from formulations import fit_supports
 from optprobe.activations import LabelledActivations
 from optprobe.data import problem
-from optprobe.engines import Solution, Status, solve
+from optprobe.engines import Solution, solve
 from optprobe.errors import InputError
 from optprobe.report import Case, case, certified_case
 from optprobe.report.summary import headline, summaries
@@ -58,7 +58,7 @@ def test_a_record_of_something_else_is_refused(cases: list[Case]) -> None:
 
 def test_an_interrupted_solve_is_no_case(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> Solution:
-        return replace(solve(stated), status=Status.INTERRUPTED)
+        return replace(solve(stated), interrupted=True)
 
     data = rows("is_plain", 0)
     stated = problem(data, 1, loss="squared")

@@ -8,8 +8,9 @@ context gives several, all of one group. Texts of kinds without a feature of the
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from optprobe.features.sources.documents import read_documents
 
 CHARACTERS = 1_000
 """Characters of a context: about 256 tokens."""
+
+OTHERS = "negatives without a feature of their own"
+"""The entry of the provenance that names the kinds that are nothing but negatives."""
 
 _WORD = re.compile(r"\S+")
 
@@ -103,6 +107,7 @@ class Mixture:
         InputError
             If a text has no label (the sentence says which), or nothing can be labelled.
         """
+        others: Counter[str] = Counter()
         kind_of = {label.casefold(): kind for kind, labels in self.kinds.items() for label in (kind, *labels)}
         n_words = self.skip if skip is None else skip
 
@@ -117,11 +122,12 @@ class Mixture:
                     text = document.text[begin:end]
                     words = list(_WORD.finditer(text))[n_words:]
                     if words:
+                        others[given] += given not in kind_of
                         span = np.array([[words[0].start()], [words[-1].end()]])
                         yield Passage(text, document.name, span[0], span[1], labels)
 
         options = {"context characters": str(characters), "words left out": str(n_words)}
-        return join(
+        data = join(
             self.name,
             passages(),
             self.rules,
@@ -130,6 +136,8 @@ class Mixture:
             provenance={**(provenance or {}), **options},
             licence=licence,
         )
+        said = ", ".join(f"{kind} ({number:,} contexts)" for kind, number in sorted((+others).items()))
+        return replace(data, provenance={**data.provenance, OTHERS: said}) if said else data
 
     def build(self, options: BuildOptions) -> FeatureDataset:
         """Label the texts of a source by a column, or by the folder or file they are in."""

@@ -10,6 +10,7 @@ import pytest
 from optprobe.errors import InputError
 from optprobe.features.catalogue import BuildOptions, build
 from optprobe.features.categories.data_subset import DATA_SUBSET
+from optprobe.features.categories.mixture import OTHERS
 from optprobe.features.categories.natural_language import CATEGORY as NATURAL
 from optprobe.features.categories.programming_language import CATEGORY as PROGRAMMING
 from optprobe.features.categories.programming_language import PROGRAMMING_LANGUAGE
@@ -27,6 +28,11 @@ def test_a_context_has_the_language_of_its_document() -> None:
     assert data.features == ("C", "JavaScript")
     assert (words(data, "C", 1), words(data, "C", -1)) == (["int main"], ["let x = 1", "fn f"])
     assert data.aggregation == "mean"
+    assert data.provenance["absent"].split(", ") == [
+        name for name in PROGRAMMING_LANGUAGE.kinds if name not in data.labels
+    ]
+    assert data.provenance[OTHERS] == "rust (1 contexts)"
+    assert OTHERS not in PROGRAMMING_LANGUAGE.label(documents[:2], skip=0).provenance
 
 
 def test_long_documents_give_several_contexts_of_one_group() -> None:

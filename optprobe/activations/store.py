@@ -327,10 +327,14 @@ def _joined(manifests: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: Iterable[str]) -> str | None:
-    """Say in half a sentence where two manifests differ, leaving some entries apart; None if nowhere."""
-    for key in sorted({*one, *other} - set(apart)):
-        if one.get(key) != other.get(key):
-            return f"{key} is {_short(one.get(key))} there and {_short(other.get(key))} here"
+    """Say in half a sentence where two manifests first differ, leaving some entries apart; None if nowhere."""
+    for key in [key for key in {**one, **other} if key not in set(apart)]:
+        mine, others = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(others, Mapping):
+            if within := first_difference(mine, others, ()):
+                return f"{key}.{within}"
+        elif mine != others:
+            return f"{key} is {_short(mine)} there and {_short(others)} here"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
-from optprobe.activations.shards import shard_digest, shard_name, write_shard
+from optprobe.activations.shards import map_shard, shard_digest, shard_name, write_shard
 from optprobe.activations.store import (
     FORMAT,
     MANIFEST,
@@ -63,7 +63,7 @@ class StoreWriter:
         from filelock import FileLock
 
         self._folder = Path(folder)
-        stated = {**manifest, "format": FORMAT, "shard_rows": SHARD_ROWS, "digests": None}
+        stated = {**manifest, "format": FORMAT, "shard_rows": SHARD_ROWS, "digests": None, "promoted": {}}
         self._manifest: dict[str, Any] = json.loads(manifest_text({"part": None, **stated}))
         self._rows = rows
         self._digests: dict[str, str] = {}
@@ -160,16 +160,24 @@ class StoreWriter:
                 self._writing[name] = self._pool.submit(write_shard, self._folder, name, buffer)
                 self._wait(at_most=WRITING)
 
-    def promote(self, layer: int) -> None:
-        """Keep a layer in float32 from here on: its shards in float16 go, and are missing again."""
+    def promote(self, layer: int, reason: str) -> None:
+        """Keep a layer in float32 from here on, for a reason: its shards in float16 go, and are missing again."""
         self._wait(at_most=0)
         if self._finished is not None:
             raise InputError(f"layer {layer} of {self._folder} {OTHERWISE}")
         self._manifest["values"][self._manifest["layers"].index(layer)] = "float32"
+        self._manifest["promoted"][str(layer)] = reason
         write_file(self._folder / MANIFEST, manifest_text(self._manifest))
         for name, *_ in shards_of(self._manifest, layer):
             (self._folder / name).unlink(missing_ok=True)
             self._digests.pop(name, None)
+
+    def fresh(self, layer: int) -> Iterator[NDArray[np.float16]]:
+        """Yield the shards of a layer, shape (d_mlp, m); none if the store was finished before."""
+        self._wait(at_most=0)
+        for name, dtype, shape in shards_of(self._manifest, layer):
+            if self._finished is None and name in self._digests:
+                yield map_shard(self._folder, name, dtype, shape, self._digests[name])
 
     def finish(self) -> None:
         """Complete the manifest; raises `InputError` if it cannot be written."""
@@ -198,7 +206,7 @@ class StoreWriter:
         found = read_manifest(self._folder)
         self._finished = found["digests"]
         stated = self._finished or {}
-        different = first_difference(found, self._manifest, ("digests", "values"))
+        different = first_difference(found, self._manifest, ("digests", "values", "promoted"))
         if not different and ("float16", "float32") in zip(found["values"], self._manifest["values"]):
             different = "values are float16 there and float32 here"
         if not different and stated.get(ROWS, self._digests[ROWS]) != self._digests[ROWS]:
@@ -207,7 +215,7 @@ class StoreWriter:
             raise InputError(
                 f"{self._folder} holds an extraction of something else: {different}; give another folder, or remove it"
             )
-        self._manifest["values"] = found["values"]
+        self._manifest |= {"values": found["values"], "promoted": found.get("promoted", {})}
         for layer in self._manifest["layers"]:
             for name, dtype, shape in shards_of(self._manifest, layer):
                 try:

@@ -195,6 +195,7 @@ def test_values_are_kept_in_float16_and_layers_beyond_it_in_float32(
     model = tiny_model("gpt_neox")
     with torch.no_grad():
         model.layers[1].mlp.dense_h_to_4h.bias[5] = 70_000
+        model.layers[1].mlp.dense_4h_to_h.weight[:, 5] = 0
     exact = extract(model, words, tokenizer=tokenizer, values="float32")
     for found in (
         extract(model, words, tokenizer=tokenizer),

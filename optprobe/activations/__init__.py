@@ -8,6 +8,7 @@ from optprobe.activations.extract import Options, extract, prepare
 from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.foreign import activations_of, neuron_values
 from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
+from optprobe.activations.joining import join
 from optprobe.activations.labelled import LabelledActivations, load_labelled
 from optprobe.activations.loading import load_model, load_tokenizer
 from optprobe.activations.matrix import NeuronMatrix
@@ -16,7 +17,7 @@ from optprobe.activations.moments_store import MomentStore
 from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
 from optprobe.activations.statistics import NeuronStatistics
 from optprobe.activations.statistics_store import accumulate_statistics, read_statistics, save_statistics
-from optprobe.activations.store import Activations, join
+from optprobe.activations.store import Activations
 
 __all__ = [
     "HOOKS",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from formulations import Moments
 from optprobe.activations.extraction import Extraction, ExtractionProgress
 from optprobe.activations.forward import Forward
+from optprobe.activations.loading import device_of
 from optprobe.activations.moments import GramAccumulator
 from optprobe.activations.moments_store import (
     FORMAT,
@@ -201,7 +202,7 @@ class _Pass:
         self._note = out.parent / f".{out.name}.note.safetensors"
         stated = {**extraction.manifest, **manifest, "format": f"{FORMAT}-note"}
         self._stated: dict[str, Any] = json.loads(json.dumps(stated))
-        device = str(next(extraction.model.parameters()).device)
+        device = str(device_of(extraction.model))
         self._accumulators = {
             (layer.layer, feature): GramAccumulator(site.width, device=device)
             for feature in used

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optprobe.activations.provenance import tokenizer_digest
+from optprobe.activations.provenance import tokenizer_identity
 from optprobe.activations.store import Activations
 from optprobe.errors import InputError
 from optprobe.features.alignment import characters_of_tokens
@@ -99,7 +99,7 @@ def contexts(
             raise InputError(f"there is no row {row}: there are {activations.n_rows}, counted from 0")
         text = data.texts[activations.text[row]]
         encoding = tokenizer([text], truncation=length is not None, max_length=length).encodings[0]
-        if manifest.get("tokenizer", {}).get("sha256") != tokenizer_digest(tokenizer):
+        if not manifest.get("tokenizer", {"": None}).items() <= tokenizer_identity(tokenizer).items():
             raise InputError("the activations were extracted with another tokenizer; give that one")
         yield _context(activations, row, text, characters_of_tokens(encoding, text), width)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from optprobe.activations.extraction import Extraction, Report
 from optprobe.activations.hooks import hook_site
-from optprobe.activations.loading import AUTO, check_vocabulary, context_length, model_and_tokenizer
+from optprobe.activations.loading import AUTO, check_vocabulary, context_length, device_of, model_and_tokenizer
 from optprobe.activations.neurons import NeuronLayer, neuron_map
 from optprobe.activations.plan import BATCH_BYTES, Plan
 from optprobe.activations.provenance import manifest_of
@@ -165,7 +165,7 @@ def prepare(
         first=aligned.first[order],
         last=aligned.last[order],
         input_ids=aligned.input_ids,
-        batch_tokens=batch_tokens or BATCH_TOKENS.get(next(loaded.parameters()).device.type, BATCH_TOKENS["cpu"]),
+        batch_tokens=batch_tokens or BATCH_TOKENS.get(device_of(loaded).type, BATCH_TOKENS["cpu"]),
         batch_rows=max(1, BATCH_BYTES // (4 * sum(site.width for site in sites.values()))),
     )
     manifest = manifest_of(model, loaded, tokenizer, revision, data) | {
@@ -177,6 +177,7 @@ def prepare(
         "token": token,
         "aggregation": data.aggregation,
         "context": context or limit,
+        "tokens": plan.digest(),
         "batch_tokens": plan.batch_tokens,
         "n_rows": plan.n_rows,
         "dropped_rows": aligned.n_dropped,

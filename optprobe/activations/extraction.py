@@ -18,6 +18,7 @@ from optprobe.activations.hooks import HookSite
 from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.neurons import NeuronLayer
 from optprobe.activations.plan import SHARD_ROWS, Batch, Chunk, Plan, rows_of_shard
+from optprobe.activations.rounding import OVERFLOW, coarseness
 from optprobe.activations.store import Activations
 from optprobe.activations.writer import StoreWriter
 from optprobe.errors import InputError
@@ -77,8 +78,11 @@ class Sink(Protocol):
     def add(self, layer: int, start: int, values: NDArray[Any]) -> None:
         """Take the values of a layer, shape (m, width), in the rows from `start`."""
 
-    def promote(self, layer: int) -> None:
-        """Keep a layer in float32; what was kept of it is missing again."""
+    def promote(self, layer: int, reason: str) -> None:
+        """Keep a layer in float32, for a reason; what was kept of it is missing again."""
+
+    def fresh(self, layer: int) -> Iterator[NDArray[np.float16]]:
+        """Yield what was kept of a layer in float16, in parts of shape (width, m), unless it was finished before."""
 
 
 class _Memory:
@@ -87,6 +91,7 @@ class _Memory:
     def __init__(self, n_rows: int, widths: dict[int, int], dtypes: dict[int, str]) -> None:
         self.arrays = {layer: np.zeros((n_rows, width), dtype=dtypes[layer]) for layer, width in widths.items()}
         self._filled = {layer: np.zeros(n_rows, dtype=bool) for layer in widths}
+        self.promoted: dict[str, str] = {}
 
     @property
     def dtypes(self) -> dict[int, str]:
@@ -103,9 +108,14 @@ class _Memory:
         self.arrays[layer][start : start + len(values)] = values
         self._filled[layer][start : start + len(values)] = True
 
-    def promote(self, layer: int) -> None:
+    def promote(self, layer: int, reason: str) -> None:
+        self.promoted[str(layer)] = reason
         self.arrays[layer] = np.zeros(self.arrays[layer].shape, dtype=np.float32)
         self._filled[layer][:] = False
+
+    def fresh(self, layer: int) -> Iterator[NDArray[np.float16]]:
+        for start in range(0, len(self.arrays[layer]), SHARD_ROWS):
+            yield np.ascontiguousarray(self.arrays[layer][start : start + SHARD_ROWS].T)
 
 
 class _Overflow(Exception):
@@ -154,7 +164,7 @@ class Extraction:
         self.fill(memory)
         rows: dict[str, Any] = self.row_arrays()
         labels = dict(zip(self.manifest["features"], rows.pop("labels")))
-        manifest = {**self.manifest, "values": list(memory.dtypes.values())}
+        manifest = {**self.manifest, "values": list(memory.dtypes.values()), "promoted": memory.promoted}
         return Activations(
             MappingProxyType(manifest),
             **rows,
@@ -194,7 +204,14 @@ class Extraction:
             writer.finish()
 
     def fill(self, sink: Sink) -> None:
-        """Run what the sink misses, until it misses nothing."""
+        """Run what the sink misses, until it misses nothing; again, in float32, where float16 is too coarse."""
+        self._run_missing(sink)
+        for layer in [layer for layer, dtype in sink.dtypes.items() if dtype == "float16"]:
+            if reason := coarseness(sink.fresh(layer)):
+                sink.promote(layer, reason)
+        self._run_missing(sink)
+
+    def _run_missing(self, sink: Sink) -> None:
         while missing := sink.missing():
             shards = sorted({shard for absent in missing.values() for shard in absent})
             bounds = np.array([rows_of_shard(shard, self.plan.n_rows) for shard in shards])
@@ -223,7 +240,7 @@ class Extraction:
                         self._check(array, reach, layer, batch)
                         kept[layer][batch.rows - chunk.start] = array
             except _Overflow as overflow:
-                sink.promote(overflow.args[0])
+                sink.promote(overflow.args[0], OVERFLOW)
             else:
                 break
         for layer, array in kept.items():

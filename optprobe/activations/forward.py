@@ -22,6 +22,7 @@ from optprobe.activations.hooks import HookSite
 from optprobe.activations.loading import inference
 from optprobe.activations.neurons import NeuronLayer, run_tokens
 from optprobe.activations.plan import Batch, Plan
+from optprobe.activations.rounding import rounded
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -185,16 +186,16 @@ class Forward:
                 f"{site.module} does not run once on all tokens of a batch, text by text (its value has the shape "
                 f"{tuple(value.shape)}), so its rows cannot be told apart; switch off chunking in its config"
             )
-        kept = getattr(torch, self.dtypes.get(layer.layer, "float32"))
+        kept = self.dtypes.get(layer.layer, "float32")
         index = torch.from_numpy(self._positions).to(values.device)
         if self._lengths is not None:
             lengths = torch.from_numpy(self._lengths).to(values.device)
             tokens = values.index_select(0, index).float()
-            taken = torch.segment_reduce(tokens, self._aggregation, lengths=lengths).to(kept)
+            taken = rounded(torch.segment_reduce(tokens, self._aggregation, lengths=lengths), kept)
         elif 2 * len(index) > len(values):  # most tokens are rows: convert all, and move smaller numbers
-            taken = values.to(kept).index_select(0, index)
+            taken = rounded(values, kept).index_select(0, index)
         else:
-            taken = values.index_select(0, index).to(kept)
+            taken = rounded(values.index_select(0, index), kept)
         self._seen[layer.layer] = taken
         if layer is self._last:
             raise _EndOfPass

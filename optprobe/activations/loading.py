@@ -97,10 +97,27 @@ def model_and_tokenizer(
         return load_model(model, revision, device, dtype), tokenizer
     if tokenizer is None:
         raise InputError("a loaded model comes without its tokenizer; give tokenizer= as well")
-    own = next(model.parameters()).device
+    own = device_of(model)
     if device not in (AUTO, str(own), own.type):
         raise InputError(f"the loaded model is on {own}, not on {device!r}; move it there first, or leave device out")
     return model, tokenizer
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device that a model reads its tokens on; of a model whose weights are offloaded, where it runs."""
+    import torch
+
+    for module in model.modules():
+        device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return next(model.parameters()).device
+
+
+def devices_of(model: nn.Module) -> list[str]:
+    """Return the kinds of device that a model runs on, sorted; there are several if it is divided among them."""
+    kinds = {parameter.device.type for parameter in model.parameters()} - {"meta"}
+    return sorted(kinds | {device_of(model).type})
 
 
 def context_length(model: nn.Module, tokenizer: Any) -> int | None:

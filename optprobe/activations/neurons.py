@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from formulations.shown import Shown, Table
-from optprobe.activations.loading import inference
+from optprobe.activations.loading import device_of, inference
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def run_tokens(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = 
 
     if "input_ids" not in inspect.signature(model.forward).parameters:
         raise InputError(f"{type(model).__name__} reads no token ids, so it is not a language model")
-    device = next(model.parameters()).device
+    device = device_of(model)
     ids = ids.to(device)
     mask = torch.ones_like(ids) if mask is None else mask.to(device)
     target: Any = model.get_encoder() if stack == "encoder" else model  # type: ignore[operator]

@@ -8,8 +8,10 @@ goes on where another stopped, or does a part of the work, runs the very same ba
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +109,15 @@ class Plan:
     def n_shards(self) -> int:
         """Number of shards of a layer."""
         return -(-self.n_rows // SHARD_ROWS)
+
+    def digest(self) -> str:
+        """Return the sha256 over the rows, their tokens, and the tokens of every text."""
+        sha = hashlib.sha256()
+        arrays: tuple[NDArray[Any], ...] = (self.row, self.text, self.first, self.last, *self.input_ids)
+        for array in arrays:
+            sha.update(f"{array.dtype} {len(array)}\n".encode())
+            sha.update(np.ascontiguousarray(array).data)
+        return sha.hexdigest()
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks in order; they hold every text with a row once."""

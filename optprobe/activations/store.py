@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,7 @@ from optprobe.activations.matrix import NeuronMatrix
 from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
 from optprobe.activations.shards import DTYPES, map_shard, shard_digest, shard_name
 from optprobe.errors import InputError, StoreDamaged
-from optprobe.files import new_folder, write_file
+from optprobe.files import new_folder
 
 FORMAT = "optprobe-activations/2"
 MANIFEST = "manifest.json"
@@ -255,6 +254,11 @@ class Activations(Shown):
         rows = [(name, str(a + b), str(a), str(b)) for name, (a, b) in counts.items()]
         return [("feature", "rows", "+1", "-1"), *rows]
 
+    def __str__(self) -> str:
+        """Give the table, then the layers that float16 cannot hold."""
+        kept = (f"layer {n} is kept in float32: {why}" for n, why in self.manifest.get("promoted", {}).items())
+        return "\n".join([super().__str__(), *kept])
+
 
 def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, tuple[int, int]]]:
     """Return name, type and shape (d_mlp, n_rows of the shard) of every shard of a layer."""
@@ -264,68 +268,15 @@ def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, t
     return [(shard_name(layer, i), dtype, (width, stop - start)) for i, (start, stop) in enumerate(bounds)]
 
 
-def join(parts: Sequence[str | Path], folder: str | Path) -> Activations:
-    """
-    Make one store of parts that were extracted apart.
-
-    Parameters
-    ----------
-    parts : sequence of str or Path
-        The folders of all parts of one extraction, in any order.
-    folder : str or Path
-        The store to be made; nothing may be there.
-
-    Returns
-    -------
-    Activations
-        The store, opened.
-
-    Raises
-    ------
-    InputError
-        If the parts are not all parts of one extraction, or the folder is there already.
-    StoreDamaged
-        If a file of a part is missing or altered.
-    """
-    manifests = {Path(part): read_manifest(Path(part)) for part in parts}
-    whole = _joined(manifests)
-    with new_folder(folder) as making:
-        for part, manifest in manifests.items():
-            for name in manifest["digests"]:
-                (making / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(part / name, making / name)
-        write_file(making / MANIFEST, manifest_text(whole))
-        Activations.open(making, check_digests=True)
-    return Activations.open(folder)
-
-
-def _joined(manifests: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Return the manifest of the whole, after checking that the parts are all of one extraction."""
-    if not manifests:
-        raise InputError("there is no part to join; name the folders of all parts")
-    first = next(iter(manifests))
-    numbers = []
-    digests: dict[str, str] = {}
-    for part, manifest in manifests.items():
-        if manifest.get("digests") is None or not manifest.get("part"):
-            raise InputError(f"{part} is no finished part of a store; extract it with its part number")
-        if different := first_difference(manifests[first], manifest, ("part", "digests")):
-            raise InputError(f"{part} does not belong to {first}: {different}")
-        numbers.append(manifest["part"][0])
-        digests |= manifest["digests"]
-    of = manifests[first]["part"][1]
-    missing = sorted(set(range(1, of + 1)) - set(numbers))
-    if missing or len(numbers) != of:
-        what = f"part {missing[0]} is missing" if missing else "one is there twice"
-        raise InputError(f"the store has {of} parts, and {what}; name the folder of each part once")
-    return {**manifests[first], "part": None, "digests": dict(sorted(digests.items()))}
-
-
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: Iterable[str]) -> str | None:
-    """Say in half a sentence where two manifests differ, leaving some entries apart; None if nowhere."""
-    for key in sorted({*one, *other} - set(apart)):
-        if one.get(key) != other.get(key):
-            return f"{key} is {_short(one.get(key))} there and {_short(other.get(key))} here"
+    """Say in half a sentence where two manifests first differ, leaving some entries apart; None if nowhere."""
+    for key in [key for key in {**one, **other} if key not in set(apart)]:
+        mine, others = one.get(key), other.get(key)
+        if isinstance(mine, Mapping) and isinstance(others, Mapping):
+            if within := first_difference(mine, others, ()):
+                return f"{key}.{within}"
+        elif mine != others:
+            return f"{key} is {_short(mine)} there and {_short(others)} here"
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.activations.plan import SHARD_ROWS, rows_of_shard
-from optprobe.activations.shards import shard_digest, shard_name, write_shard
+from optprobe.activations.shards import map_shard, shard_digest, shard_name, write_shard
 from optprobe.activations.store import (
     FORMAT,
     MANIFEST,
@@ -30,6 +30,10 @@ from optprobe.files import write_file
 LOCK = ".lock"
 WRITING = 4
 """Shards that may be written at once, while the model runs on."""
+OTHERWISE = (
+    "was damaged, and this machine computes other values than those that the store was finished with; extract to "
+    "another folder"
+)
 
 
 class StoreWriter:
@@ -37,7 +41,8 @@ class StoreWriter:
     The one writer of a store: a context manager that begins the folder, or goes on with what is in it.
 
     `missing` says which shards are to be filled, `add` takes values, `finish` completes the manifest. Whatever ends the
-    process, the folder holds whole shards only, and another writer goes on.
+    process, the folder holds whole shards only, and another writer goes on. What was finished stays as it is: a file
+    that was damaged since is written again if it comes out as its digest says.
 
     Parameters
     ----------
@@ -58,10 +63,11 @@ class StoreWriter:
         from filelock import FileLock
 
         self._folder = Path(folder)
-        stated = {**manifest, "format": FORMAT, "shard_rows": SHARD_ROWS, "digests": None}
+        stated = {**manifest, "format": FORMAT, "shard_rows": SHARD_ROWS, "digests": None, "promoted": {}}
         self._manifest: dict[str, Any] = json.loads(manifest_text({"part": None, **stated}))
         self._rows = rows
         self._digests: dict[str, str] = {}
+        self._finished: dict[str, str] | None = None
         self._buffers: dict[int, tuple[int, int, NDArray[Any]]] = {}
         self._pool = ThreadPoolExecutor(WRITING)
         self._writing: dict[str, Future[str]] = {}
@@ -154,46 +160,62 @@ class StoreWriter:
                 self._writing[name] = self._pool.submit(write_shard, self._folder, name, buffer)
                 self._wait(at_most=WRITING)
 
-    def promote(self, layer: int) -> None:
-        """Keep a layer in float32 from here on: its shards in float16 go, and are missing again."""
+    def promote(self, layer: int, reason: str) -> None:
+        """Keep a layer in float32 from here on, for a reason: its shards in float16 go, and are missing again."""
         self._wait(at_most=0)
+        if self._finished is not None:
+            raise InputError(f"layer {layer} of {self._folder} {OTHERWISE}")
         self._manifest["values"][self._manifest["layers"].index(layer)] = "float32"
+        self._manifest["promoted"][str(layer)] = reason
         write_file(self._folder / MANIFEST, manifest_text(self._manifest))
         for name, *_ in shards_of(self._manifest, layer):
             (self._folder / name).unlink(missing_ok=True)
             self._digests.pop(name, None)
 
+    def fresh(self, layer: int) -> Iterator[NDArray[np.float16]]:
+        """Yield the shards of a layer, shape (d_mlp, m); none if the store was finished before."""
+        self._wait(at_most=0)
+        for name, dtype, shape in shards_of(self._manifest, layer):
+            if self._finished is None and name in self._digests:
+                yield map_shard(self._folder, name, dtype, shape, self._digests[name])
+
     def finish(self) -> None:
         """Complete the manifest; raises `InputError` if it cannot be written."""
         if absent := self.missing():
             raise InputError(f"{self._folder} lacks {sum(map(len, absent.values()))} shards, so it cannot be finished")
-        self._manifest["digests"] = dict(sorted(self._digests.items()))
-        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+        if self._finished is None:
+            self._manifest["digests"] = dict(sorted(self._digests.items()))
+            write_file(self._folder / MANIFEST, manifest_text(self._manifest))
 
     def _begin(self) -> None:
         from safetensors.numpy import save
 
+        rows = save({name: np.ascontiguousarray(array) for name, array in self._rows.items()})
+        self._digests[ROWS] = hashlib.sha256(rows).hexdigest()
         if (self._folder / MANIFEST).exists():
             self._resume()
         for leftover in self._folder.rglob(".*.part"):
             leftover.unlink()
-        rows = save({name: np.ascontiguousarray(array) for name, array in self._rows.items()})
-        self._digests[ROWS] = hashlib.sha256(rows).hexdigest()
         if not (self._folder / ROWS).is_file() or (self._folder / ROWS).read_bytes() != rows:
             write_file(self._folder / ROWS, rows)
-        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+        if self._finished is None:
+            write_file(self._folder / MANIFEST, manifest_text(self._manifest))
 
     def _resume(self) -> None:
         """Compare manifests, and find the shards that are there and whole."""
         found = read_manifest(self._folder)
-        if different := first_difference(found, self._manifest, ("digests", "values")):
+        self._finished = found["digests"]
+        stated = self._finished or {}
+        different = first_difference(found, self._manifest, ("digests", "values", "promoted"))
+        if not different and ("float16", "float32") in zip(found["values"], self._manifest["values"]):
+            different = "values are float16 there and float32 here"
+        if not different and stated.get(ROWS, self._digests[ROWS]) != self._digests[ROWS]:
+            different = f"{ROWS} has other rows there"
+        if different:
             raise InputError(
                 f"{self._folder} holds an extraction of something else: {different}; give another folder, or remove it"
             )
-        self._manifest["values"] = [
-            old if old == "float32" else new for old, new in zip(found["values"], self._manifest["values"])
-        ]
-        stated = found["digests"] or {}
+        self._manifest |= {"values": found["values"], "promoted": found.get("promoted", {})}
         for layer in self._manifest["layers"]:
             for name, dtype, shape in shards_of(self._manifest, layer):
                 try:
@@ -207,7 +229,10 @@ class StoreWriter:
         """Wait, in the order in which they were begun, until no more than so many shards are being written."""
         while len(self._writing) > at_most:
             name = next(iter(self._writing))
-            self._digests[name] = self._writing.pop(name).result()
+            digest = self._writing.pop(name).result()
+            if self._finished is not None and self._finished.get(name) != digest:
+                raise InputError(f"{self._folder / name} {OTHERWISE}")
+            self._digests[name] = digest
 
     def _release(self) -> None:
         (self._folder / LOCK).unlink(missing_ok=True)

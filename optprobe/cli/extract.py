@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.activations import accumulate, prepare, save_statistics
+    from optprobe.activations.store import read_manifest
     from optprobe.features import load
 
     if arguments.shard is not None and arguments.moments is not None:
@@ -94,6 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.moments is not None:
         what = f"moments of {what}"
     print(f"{arguments.out}: {what}")
+    if arguments.moments is None:
+        for layer, reason in read_manifest(arguments.out)["promoted"].items():
+            print(f"layer {layer} is kept in float32: {reason}")
     return 0
 
 

@@ -45,7 +45,8 @@ class PairLeaves:
         y, w = problem.y[used], problem.w[used]
         order = np.argsort(-np.abs(self.neurons @ (w * y)), kind="stable")
         near = self._near(np.isin(live.columns, support), order, min(problem.size, len(order)))
-        best = -np.inf
+        # any reference is valid: this one stands where no other bounds every set, or there is no time to try
+        best, self.reference = -np.inf, Reference(np.zeros(problem.n_rows), BOXES[0])
         for fit in lasso_path(problem, map(float, STRENGTHS), late):
             for box in BOXES:
                 minorant = Minorant.at(self.neurons, y, w, fit[used], box)

@@ -189,3 +189,12 @@ def test_pair_leaves_do_without_an_incumbent_that_was_screened() -> None:
     left = leaves.open_sets(np.array([0]), np.arange(1, len(columns) - 2), 10.0)
     assert left is not None
     assert len(left) == (len(columns) - 3) * (len(columns) - 4) // 2
+
+
+def test_pair_leaves_have_a_reference_before_any_is_tried() -> None:
+    """Any reference is valid; with no time to compare some, no leaf is bounded, and the search goes on."""
+    problem = known("plain", 3, "logistic", largest_k=3).problem.restated(k=3)
+    columns = problem.candidates
+    leaves = PairLeaves(problem, LiveColumns(problem, columns), tuple(map(int, columns[:3])), 0.5, lambda: True)
+    assert leaves.reference.fit.shape == (problem.n_rows,)
+    assert leaves.open_sets(np.array([0]), np.arange(1, len(columns)), 10.0) is None

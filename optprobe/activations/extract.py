@@ -182,7 +182,7 @@ def prepare(
         "n_rows": plan.n_rows,
         "dropped_rows": aligned.n_dropped,
     }
-    if loaded is not model:
+    if isinstance(model, str | Path):
         _drop_blocks(loaded, sites)
     return Extraction(loaded, sites, data, plan, manifest, options.get("progress"))
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optprobe.activations.hooks import HookSite
-from optprobe.activations.loading import inference
+from optprobe.activations.loading import inference, language_model, vocabulary_size
 from optprobe.activations.neurons import NeuronLayer, run_tokens
 from optprobe.activations.plan import Batch, Plan
 from optprobe.activations.rounding import rounded
@@ -59,8 +59,8 @@ class Forward:
         self, model: nn.Module, sites: Mapping[NeuronLayer, HookSite], plan: Plan, aggregation: str = "none"
     ) -> None:
         self._model, self._sites, self._plan, self._aggregation = model, sites, plan, aggregation
-        pad = getattr(model.config, "pad_token_id", None)
-        self._pad = pad if isinstance(pad, int) and pad >= 0 else 0
+        pad = getattr(language_model(model)[1].config, "pad_token_id", None)
+        self._pad = pad if isinstance(pad, int) and 0 <= pad < vocabulary_size(model) else 0
         self._stack = next(iter(sites)).stack
         self._last = list(sites)[-1]
         self.dtypes: Mapping[int, str] = {}

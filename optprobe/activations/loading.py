@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optprobe.activations.wrappers import unwrapped
 from optprobe.bundled import model_folder
 from optprobe.errors import InputError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+LANGUAGE_MODELS = ("language_model", "text_model", "text_decoder")
+"""What transformers calls the part of a model of several senses that reads text."""
 DTYPES = ("float32", "bfloat16", "float16")
 BUNDLED = "bundled"
 AUTO, SPLIT = "auto", "split"
@@ -87,20 +90,40 @@ def model_and_tokenizer(
     InputError
         If either cannot be had, or a loaded model is on another device.
     """
-    from torch import nn
-
     if isinstance(tokenizer, str | Path):
         tokenizer = load_tokenizer(tokenizer)
-    if not isinstance(model, nn.Module):
+    if isinstance(model, str | Path):
         if tokenizer is None:
             tokenizer = load_tokenizer(model, revision)
         return load_model(model, revision, device, dtype), tokenizer
+    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
+    model = unwrapped(model)
     if tokenizer is None:
         raise InputError("a loaded model comes without its tokenizer; give tokenizer= as well")
     own = device_of(model)
     if device not in (AUTO, str(own), own.type):
         raise InputError(f"the loaded model is on {own}, not on {device!r}; move it there first, or leave device out")
     return model, tokenizer
+
+
+def language_model(model: nn.Module) -> tuple[str, nn.Module]:
+    """
+    Return the part of a model that reads text, by its name in it: of a vision-language model the outermost module that
+    is called `language_model`, `text_model` or `text_decoder`; of any other the whole, by the empty name.
+    """
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in LANGUAGE_MODELS and hasattr(module, "config"):
+            return name, module
+    return "", model
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """Return the number of token ids that a model knows; raises `InputError` if it has no table of tokens."""
+    _, part = language_model(model)
+    try:
+        return int(part.get_input_embeddings().num_embeddings)  # type: ignore[operator]
+    except (NotImplementedError, AttributeError) as error:
+        raise InputError(f"{type(model).__name__} has no table of tokens, so it is not a language model") from error
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -124,9 +147,10 @@ def context_length(model: nn.Module, tokenizer: Any) -> int | None:
     """Return the number of tokens that a model can read, None if there is no limit."""
     from torch import nn
 
-    config: Any = model.config
+    _, part = language_model(model)
+    config: Any = part.config
     limits = [getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length]
-    for name, module in model.named_modules():
+    for name, module in part.named_modules():
         if isinstance(module, nn.Embedding) and name.endswith("position_embeddings") and module.padding_idx is not None:
             limits.append(module.num_embeddings - module.padding_idx - 1)
     known = [int(n) for n in limits if n is not None and 0 < n < 10**9]
@@ -135,12 +159,12 @@ def context_length(model: nn.Module, tokenizer: Any) -> int | None:
 
 def check_vocabulary(model: nn.Module, input_ids: tuple[NDArray[np.int64], ...], tokenizer: Any) -> None:
     """Raise `InputError` if a token id is none of the model's: the tokenizer is another model's."""
-    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
+    known = vocabulary_size(model)
     largest = max((int(ids.max()) for ids in input_ids if len(ids)), default=0)
-    if largest >= embeddings.num_embeddings:
+    if largest >= known:
         raise InputError(
             f"the tokenizer {type(tokenizer).__name__} gives the token id {largest}, and {type(model).__name__} knows "
-            f"ids 0 to {embeddings.num_embeddings - 1}; give the tokenizer that belongs to the model"
+            f"ids 0 to {known - 1}; give the tokenizer that belongs to the model"
         )
 
 
@@ -207,17 +231,19 @@ def _split() -> dict[str, str]:
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
-    """Run a model in evaluation mode and without gradients, and give every module its own mode back."""
+    """Run a model in evaluation mode, uncompiled and without gradients, and give every module its own mode back."""
     import torch
 
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training, module._compiled_call_impl) for module in model.modules()]
     model.eval()
+    for module, *_ in modes:
+        module._compiled_call_impl = None
     try:
         with torch.no_grad():
             yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, training, compiled in modes:
+            module.training, module._compiled_call_impl = training, compiled
 
 
 def _load(auto_class: Any, name: str | Path, revision: str | None, **options: Any) -> Any:
@@ -228,6 +254,10 @@ def _load(auto_class: Any, name: str | Path, revision: str | None, **options: An
     is_folder = source.is_dir()
     if is_folder and revision is not None:
         raise InputError(f"the model {str(name)!r} is a folder, which has no revision {revision!r}; leave it out")
+    if is_folder and (source / "adapter_config.json").is_file():
+        raise InputError(
+            f"the folder {str(name)!r} holds an adapter: save what merge_and_unload() returns, and give that"
+        )
     if is_folder and not (source / "config.json").is_file():
         raise InputError(f"the folder {str(name)!r} holds no model: it has no config.json")
     if not is_folder and (isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):

@@ -4,8 +4,8 @@ Where the neurons of a transformer are.
 The neuron activations of a block are the input of its MLP's down projection: the activation function's values, or for
 a gated MLP their products act(gate) * up. The down projection is found by structure, without a table of architectures:
 
-1. the blocks are the longest `ModuleList` outside any other whose children share one class (one list for an encoder
-   and one for a decoder);
+1. the blocks are the longest `ModuleList` of the language model outside any other whose children share one class (one
+   list for an encoder and one for a decoder);
 2. the candidates in a block are its linear modules with output size d_model that are not inside an attention module;
 3. the down projection is the candidate whose input size is not d_model, or, if d_mlp = d_model, the one executed last;
 4. what does not fit is refused: several such candidates, another candidate executed after it, or linear modules that
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from formulations.shown import Shown, Table
-from optprobe.activations.loading import device_of, inference
+from optprobe.activations.loading import device_of, inference, language_model, vocabulary_size
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,14 +128,15 @@ def neuron_map(model: nn.Module) -> NeuronMap:
         not exactly one down projection: the sentence lists the candidates.
     """
     kind = type(model).__name__
-    config: Any = getattr(model, "config", None)
+    _, part = language_model(model)
+    config: Any = getattr(part, "config", None)
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     d_model = getattr(text_config, "hidden_size", None)
     if not isinstance(d_model, int):
         raise InputError(
             f"{kind} has no config.hidden_size, so its neurons cannot be located; give a transformers model"
         )
-    if not any(is_attention(name, module) for name, module in model.named_modules()):
+    if not any(is_attention(name, module) for name, module in part.named_modules()):
         raise InputError(
             f"{kind} has no attention module, so it is not a transformer: there is no MLP to be located in it"
         )
@@ -184,7 +185,7 @@ def verify_neuron_map(model: nn.Module, neurons: NeuronMap | None = None, per_la
 
     neurons = neurons or neuron_map(model)
     rng = np.random.default_rng(seed)
-    tokens = torch.from_numpy(rng.integers(0, _vocabulary(model), size=(2, 5)))
+    tokens = torch.from_numpy(rng.integers(0, vocabulary_size(model), size=(2, 5)))
     worst = 0.0
     for layer in neurons.layers:
         projection = model.get_submodule(layer.projection)
@@ -211,7 +212,7 @@ def verify_neuron_map(model: nn.Module, neurons: NeuronMap | None = None, per_la
 
 def run_tokens(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = None, stack: str = "single") -> None:
     """
-    Run the stack of a model on token ids, for what its hooks see.
+    Run the stack of a model's language model on token ids, for what its hooks see.
 
     Parameters
     ----------
@@ -231,26 +232,33 @@ def run_tokens(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = 
     """
     import torch
 
-    if "input_ids" not in inspect.signature(model.forward).parameters:
-        raise InputError(f"{type(model).__name__} reads no token ids, so it is not a language model")
     device = device_of(model)
+    _, part = language_model(model)
+    if "input_ids" not in inspect.signature(part.forward).parameters:
+        raise InputError(f"{type(model).__name__} reads no token ids, so it is not a language model")
     ids = ids.to(device)
     mask = torch.ones_like(ids) if mask is None else mask.to(device)
-    target: Any = model.get_encoder() if stack == "encoder" else model  # type: ignore[operator]
+    target: Any = part.get_encoder() if stack == "encoder" else part  # type: ignore[operator]
     options: dict[str, Any] = {"decoder_input_ids": ids} if stack == "decoder" else {}
     if "use_cache" in inspect.signature(target.forward).parameters:
         options["use_cache"] = False
     target(input_ids=ids, attention_mask=mask, **options)
 
 
+def _is_pair(model: nn.Module) -> bool:
+    """Return whether the language model is an encoder with a decoder."""
+    return bool(getattr(language_model(model)[1].config, "is_encoder_decoder", False))
+
+
 def _stacks(model: nn.Module, d_model: int) -> list[tuple[str, list[tuple[str, nn.Module]]]]:
     """Return the stacks of a model, each with its blocks and their qualified names."""
     names = {id(module): name for name, module in model.named_modules()}
-    if not getattr(model.config, "is_encoder_decoder", False):
-        return [("single", _blocks(model, "", d_model))]
+    name, part = language_model(model)
+    if not _is_pair(model):
+        return [("single", _blocks(part, name, d_model))]
     parts: dict[str, nn.Module] = {
-        "encoder": model.get_encoder(),  # type: ignore[operator]
-        "decoder": model.get_decoder(),  # type: ignore[operator]
+        "encoder": part.get_encoder(),  # type: ignore[operator]
+        "decoder": part.get_decoder(),  # type: ignore[operator]
     }
     return [(stack, _blocks(part, names[id(part)], d_model)) for stack, part in parts.items()]
 
@@ -362,8 +370,8 @@ class _Order:
                 )
                 hooks.callback(handle.remove)
             hooks.enter_context(inference(self._model))
-            is_pair = getattr(self._model.config, "is_encoder_decoder", False)
-            run_tokens(self._model, torch.zeros((1, 1), dtype=torch.int64), stack="decoder" if is_pair else "single")
+            stack = "decoder" if _is_pair(self._model) else "single"
+            run_tokens(self._model, torch.zeros((1, 1), dtype=torch.int64), stack=stack)
 
 
 def _projection_io(
@@ -387,15 +395,7 @@ def _projection_io(
         hooks.callback(projection.register_forward_pre_hook(before).remove)
         hooks.callback(projection.register_forward_hook(after).remove)
         hooks.enter_context(inference(model))
-        is_pair = getattr(model.config, "is_encoder_decoder", False)
-        run_tokens(model, tokens, stack="decoder" if is_pair else "single")
+        run_tokens(model, tokens, stack="decoder" if _is_pair(model) else "single")
     if len(seen) != 2:
         raise InputError(f"{type(model).__name__} runs a down projection {len(seen) // 2} times in one forward pass")
     return seen[0], seen[1]
-
-
-def _vocabulary(model: nn.Module) -> int:
-    try:
-        return int(model.get_input_embeddings().num_embeddings)  # type: ignore[operator]
-    except (NotImplementedError, AttributeError) as error:
-        raise InputError(f"{type(model).__name__} has no table of tokens to draw from: it is not checked") from error

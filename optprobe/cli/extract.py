@@ -19,7 +19,7 @@ HELP = "extract the values of a model's neurons at the labelled tokens of a data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help='a model folder or hub name, or "bundled"')
+    parser.add_argument("model", metavar="MODEL", help='a model folder, GGUF file or hub name, or "bundled"')
     parser.add_argument(
         "--dataset",
         default="bundled",

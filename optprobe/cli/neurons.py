@@ -11,7 +11,7 @@ HELP = "print where a model's MLP neurons are: layers, projections, sizes, hook 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help='a model folder or hub name, or "bundled"')
+    parser.add_argument("model", metavar="MODEL", help='a model folder, GGUF file or hub name, or "bundled"')
     parser.add_argument("--revision", help="revision of a hub model")
     parser.add_argument("--check", action="store_true", help="check the map by numbers: zero neurons, one at a time")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

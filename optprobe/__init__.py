@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     __version__: str
     from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
-    from optprobe.activations import Activations, extract, load_labelled, neuron_map
+    from optprobe.activations import Activations, activations_of, extract, load_labelled, neuron_map, neuron_values
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
     from optprobe.data import problem
@@ -41,11 +41,13 @@ _HOMES = {
     "StoreDamaged": "errors",
     "UnsupportedProblem": "errors",
     "Verdict": "certificates",
+    "activations_of": "activations",
     "compare": "comparison",
     "extract": "activations",
     "load_labelled": "activations",
     "moment_problem": "data",
     "neuron_map": "activations",
+    "neuron_values": "activations",
     "problem": "data",
     "solve": "engines",
     "sparse_probe_problem": "data",
@@ -69,12 +71,14 @@ __all__ = [
     "UnsupportedProblem",
     "Verdict",
     "activations",
+    "activations_of",
     "compare",
     "extract",
     "features",
     "load_labelled",
     "moment_problem",
     "neuron_map",
+    "neuron_values",
     "problem",
     "solve",
     "sparse_probe_problem",

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,20 @@ def test_the_commands_of_the_features(tmp_path: Path, monkeypatch: pytest.Monkey
     first, *_ = re.split(r"\n## ", (ROOT / "docs" / "features.md").read_text(encoding="utf-8"))
     Path("first.md").write_text(first, encoding="utf-8")
     run(commands(Path("first.md")))
+
+
+@pytest.mark.slow
+def test_the_rows_of_ones_own_hooks() -> None:
+    """The example of docs/extraction.md gives the support that extraction gives."""
+    import optprobe as op
+
+    (block,) = python_blocks(ROOT / "docs" / "extraction.md")
+    made: dict[str, Any] = {}
+    exec(block, made)
+    acts = op.extract("bundled", op.features.load("is_french"), layers=[3], device="cpu")
+    best = op.solve(op.problem(acts, feature="is_french", layer=3, k=2, loss="squared", ridge=0.01))
+    assert made["best"].support == best.support
+    assert made["best"].optimal
 
 
 def test_the_category_of_the_features() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,54 +19,47 @@ HOOK_NAMES = {"mlp.post": "mlp.hook_post", "mlp.pre": "mlp.hook_pre", "resid.pos
 
 
 def neuron_values(
-    source: Any, name: str | None = None, *, layer: int | None = None, hook: str = "mlp.post"
+    source: Any,
+    name: str | None = None,
+    *,
+    layer: int | None = None,
+    hook: str = "mlp.post",
+    mask: ArrayLike | Sequence[ArrayLike] | None = None,
 ) -> NDArray[np.floating[Any]]:
     """
     Return the activation matrix that something holds.
 
     Parameters
     ----------
-    source : array_like, torch.Tensor, path or mapping
-        An array or tensor of shape (..., n_neurons), whose leading axes become rows; an `.npy`, `.npz` or
-        `.safetensors` file; a TransformerLens cache; or any mapping of names to tensors, such as nnsight's caches,
-        whose entries have an ``output``.
+    source : array_like, torch.Tensor, list of these, path or mapping
+        An array or tensor of shape (..., n_neurons), whose leading axes become rows; a list of such batches, one after
+        another; an `.npy`, `.npz` or `.safetensors` file; a TransformerLens cache; or any mapping of names to these,
+        such as nnsight's cache, whose entries have an ``output``: of a tuple its first part, of several visits all.
     name : str, optional
         The entry of a file or mapping that holds several.
     layer : int, optional
         The layer of a TransformerLens cache.
     hook : {"mlp.post", "mlp.pre", "resid.post"}
         Its hook point, beside ``layer``.
+    mask : array_like of bool or {0, 1}, or a list of them, or True
+        Of which leading positions a row is made, such as the ``attention_mask`` of shape (n_texts, n_tokens) of a
+        padded batch; a list has one for each batch of a list. Values of several texts need it: True says that nothing
+        was padded.
 
     Returns
     -------
     ndarray of float16, float32 or float64, shape (n_rows, n_neurons)
-        The values; bfloat16 becomes float32.
+        The values, text after text; bfloat16 becomes float32.
 
     Raises
     ------
     InputError
-        If there is no such entry, it is no matrix of real numbers, or an argument has no effect.
+        If there is no such entry, it is no matrix of real numbers, a mask is missing or does not fit, or an argument
+        has no effect.
     """
-    if isinstance(source, str | Path):
-        source = _read(Path(source))
-    several = isinstance(source, Mapping) or hasattr(source, "cache_dict")
-    if (name is not None or layer is not None) and not several:
-        raise InputError("this is one matrix of activations: leave name= and layer= out")
-    if (name is not None and layer is not None) or (layer is None and hook != "mlp.post"):
-        raise InputError("an entry is chosen by name=, or by layer= and hook= of a TransformerLens cache: give one")
-    if several:
-        if layer is not None:
-            name = f"blocks.{layer}.{HOOK_NAMES[hook]}" if hook in HOOK_NAMES else hook
-        source = _entry(source, name)
-    values = as_array(source)
-    if values.dtype.kind not in "fiu" or values.ndim < 2 or 0 in values.shape:
-        raise InputError(
-            f"the activations are {values.dtype} of shape {values.shape}; give numbers, one row a token and one column "
-            "a neuron"
-        )
-    if values.dtype not in (np.float16, np.float32, np.float64):
-        values = values.astype(np.float64)
-    return values.reshape(-1, values.shape[-1])
+    values = _held(source, name, layer, hook)
+    batches = _batches(values)
+    return _rows(as_array(values), mask) if batches is None else _joined(batches, mask)
 
 
 def activations_of(
@@ -74,6 +67,7 @@ def activations_of(
     labels: Mapping[str, ArrayLike],
     group: ArrayLike | None = None,
     *,
+    mask: ArrayLike | Sequence[ArrayLike] | None = None,
     model: str = "unknown",
     hook: str = "mlp.post",
     name: str = "unknown",
@@ -89,6 +83,8 @@ def activations_of(
         Labels in {-1, 0, +1} of each feature; 0: the row does not belong to it.
     group : array_like of int, shape (n_rows,), optional
         Document of each row, for splits; by default every row is one of its own.
+    mask : optional
+        Of which positions a row is made, in every layer, as in `neuron_values`.
     model, hook, name : str
         Model, hook point, and name of the dataset, as the manifest and certificates will say.
 
@@ -103,7 +99,7 @@ def activations_of(
         If an array cannot be used, is not finite, or has another number of rows.
     """
     given = values if isinstance(values, Mapping) and all(type(key) is int for key in values) else {0: values}
-    matrices = {layer: _finite(layer, neuron_values(value)) for layer, value in sorted(given.items())}
+    matrices = {layer: _finite(layer, neuron_values(value, mask=mask)) for layer, value in sorted(given.items())}
     if not matrices or not labels:
         raise InputError("activations need at least one layer and one feature; give values and labels")
     n_rows = len(next(iter(matrices.values())))
@@ -136,6 +132,20 @@ def activations_of(
     )
 
 
+def _held(source: Any, name: str | None, layer: int | None, hook: str) -> Any:
+    """Return the values, or list of batches, that a source holds under a name or at a layer."""
+    if isinstance(source, str | Path):
+        source = _read(Path(source))
+    several = hasattr(source, "keys") and not hasattr(source, "__array__")
+    if (name is not None or layer is not None) and not several:
+        raise InputError("this is one matrix of activations: leave name= and layer= out")
+    if (name is not None and layer is not None) or (layer is None and hook != "mlp.post"):
+        raise InputError("an entry is chosen by name=, or by layer= and hook= of a TransformerLens cache: give one")
+    if layer is not None:
+        name = f"blocks.{layer}.{HOOK_NAMES[hook]}" if hook in HOOK_NAMES else hook
+    return _entry(source, name) if several else source
+
+
 def _read(path: Path) -> Any:
     """Return the array of an `.npy`, or the arrays of an `.npz` or `.safetensors`, without executing anything."""
     if not path.is_file():
@@ -157,7 +167,7 @@ def _read(path: Path) -> Any:
 
 def _entry(source: Any, name: str | None) -> Any:
     """Return one entry of a mapping or a cache."""
-    names = list(getattr(source, "cache_dict", source))
+    names = list(source.keys())
     if name is None:
         if len(names) != 1:
             raise InputError(f"there are {len(names)} entries ({_some(names)}); name one, or give the layer")
@@ -165,24 +175,79 @@ def _entry(source: Any, name: str | None) -> Any:
     if name not in names:
         raise InputError(f"there is no entry {name!r}, only {_some(names) or 'none'}")
     entry = source[name]
-    entry = getattr(entry, "output", entry)
-    return entry[0] if isinstance(entry, tuple | list) else entry
+    if not hasattr(entry, "output"):
+        return entry
+    visits = entry.output if isinstance(entry.output, list) else [entry.output]
+    outputs = [output[0] if isinstance(output, tuple) else output for output in visits]
+    return outputs if len(outputs) != 1 else outputs[0]
+
+
+def _batches(values: Any) -> list[NDArray[Any]] | None:
+    """Return the arrays of a list of batches; None for what is one array, a list of rows for example."""
+    if not isinstance(values, list | tuple) or not any(hasattr(part, "shape") for part in values):
+        return None
+    batches = [as_array(part) for part in values]
+    return None if {batch.ndim for batch in batches} == {1} else batches
+
+
+def _joined(batches: list[NDArray[Any]], mask: Any) -> NDArray[np.floating[Any]]:
+    """Return the rows of several batches, one after another."""
+    masks = list(mask) if isinstance(mask, list | tuple) else [mask] * len(batches)
+    if len(masks) != len(batches) or (len(batches) > 1 and getattr(mask, "ndim", 0) > 0):
+        raise InputError(f"there are {len(batches)} batches: give a list of as many masks, or mask=True")
+    matrices = [_rows(batch, one) for batch, one in zip(batches, masks)]
+    widths = [matrix.shape[1] for matrix in matrices]
+    for number, width in enumerate(widths):
+        if width != widths[0]:
+            raise InputError(f"batch {number} has {width} neurons, and batch 0 has {widths[0]}")
+    return np.concatenate(matrices)
+
+
+def _rows(values: NDArray[Any], mask: Any) -> NDArray[np.floating[Any]]:
+    """Return the rows of one batch, without its padding."""
+    if values.dtype.kind not in "fiu" or values.ndim < 2 or 0 in values.shape:
+        raise InputError(
+            f"the activations are {values.dtype} of shape {values.shape}; give numbers, one row a token and one column "
+            "a neuron"
+        )
+    if values.dtype not in (np.float16, np.float32, np.float64):
+        values = values.astype(np.float64)
+    if mask is None and values.ndim > 2 and len(values) > 1:
+        raise InputError(
+            f"these are {len(values)} texts of {values.shape[1]} positions, and their padding would become rows: give "
+            "neuron_values the mask=, 1 where a token is and 0 where none is, or mask=True if nothing was padded"
+        )
+    if mask is not None:
+        tokens = _token_mask(as_array(mask), values.shape[:-1])
+        values = values[tokens] if tokens.ndim else values
+    return values.reshape(-1, values.shape[-1])
+
+
+def _token_mask(mask: NDArray[Any], positions: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which positions are tokens, from a mask of their shape, of the first of its axes, or True."""
+    if mask.shape != positions[: mask.ndim] or (mask.ndim == 0 and not mask):
+        raise InputError(f"the mask has the shape {mask.shape}, and the values have the positions {positions}")
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError("the mask has values beside 0 and 1: give 1 where a token is, and 0 where none is")
+    if not mask.any():
+        raise InputError("the mask leaves no token: give 1 where a token is, and 0 where none is")
+    return mask.astype(bool)
 
 
 def as_array(value: Any) -> NDArray[Any]:
-    """The array of an array, a tensor of any device, or a proxy that has it as its ``value``.
+    """The array of an array, a tensor of any device, a list of such, or a proxy that has it as its ``value``.
 
     Raises `InputError` where there is none, as in a list of rows of several lengths.
     """
     value = getattr(value, "value", value) if not hasattr(value, "shape") else value
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-        return np.asarray(value.numpy())
+    if isinstance(value, list | tuple) and any(hasattr(part, "detach") for part in value):
+        value = [as_array(part) for part in value]
     try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
         return np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         said = str(error).partition("\n")[0]
         raise InputError(f"this {type(value).__name__} is no array ({said}): give rows of one length") from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,8 @@ FORMAT = "optprobe-activations/2"
 MANIFEST = "manifest.json"
 ROWS = "rows.safetensors"
 ROW_ARRAYS = ("row", "text", "start", "end", "token", "group")
+A_LAYER = ("layers", "d_mlp", "modules", "values")
+"""Entries of the manifest that have one item a layer."""
 REPAIR = "run the same extraction to the same folder again, which replaces what is damaged"
 _MANIFEST_FIELDS: dict[str, type] = {
     "model": str,
@@ -276,8 +278,15 @@ def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: It
             if within := first_difference(mine, others, ()):
                 return f"{key}.{within}"
         elif mine != others:
-            return f"{key} is {_short(mine)} there and {_short(others)} here"
+            verb = "are" if isinstance(mine, list) else "is"
+            return f"{key} {verb} {_short(mine)} there and {_short(others)} here"
     return None
+
+
+def of_layers(manifest: Mapping[str, Any], layers: Collection[int]) -> dict[str, Any]:
+    """Return what a manifest would be if the store had some of its layers only."""
+    kept = [place for place, layer in enumerate(manifest["layers"]) if layer in layers]
+    return {**manifest, **{key: [manifest[key][i] for i in kept] for key in A_LAYER if key in manifest}}
 
 
 def manifest_text(manifest: Mapping[str, Any]) -> str:

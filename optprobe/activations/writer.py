@@ -21,6 +21,7 @@ from optprobe.activations.store import (
     ROWS,
     first_difference,
     manifest_text,
+    of_layers,
     read_manifest,
     shards_of,
 )
@@ -47,7 +48,7 @@ class StoreWriter:
     Parameters
     ----------
     folder : str or Path
-        Where; nothing, an empty folder, or a store of the same manifest.
+        Where; nothing, an empty folder, or a store of the same manifest, of which layers may be missing.
     manifest : mapping
         What the numbers are; its `digests` are disregarded.
     rows : mapping of str to ndarray
@@ -67,7 +68,8 @@ class StoreWriter:
         self._manifest: dict[str, Any] = json.loads(manifest_text({"part": None, **stated}))
         self._rows = rows
         self._digests: dict[str, str] = {}
-        self._finished: dict[str, str] | None = None
+        self._stated: dict[str, str] = {}
+        self._finished: frozenset[int] = frozenset()
         self._buffers: dict[int, tuple[int, int, NDArray[Any]]] = {}
         self._pool = ThreadPoolExecutor(WRITING)
         self._writing: dict[str, Future[str]] = {}
@@ -163,27 +165,28 @@ class StoreWriter:
     def promote(self, layer: int, reason: str) -> None:
         """Keep a layer in float32 from here on, for a reason: its shards in float16 go, and are missing again."""
         self._wait(at_most=0)
-        if self._finished is not None:
+        if layer in self._finished:
             raise InputError(f"layer {layer} of {self._folder} {OTHERWISE}")
         self._manifest["values"][self._manifest["layers"].index(layer)] = "float32"
         self._manifest["promoted"][str(layer)] = reason
-        write_file(self._folder / MANIFEST, manifest_text(self._manifest))
+        if not self._finished:
+            write_file(self._folder / MANIFEST, manifest_text(self._manifest))
         for name, *_ in shards_of(self._manifest, layer):
             (self._folder / name).unlink(missing_ok=True)
             self._digests.pop(name, None)
 
     def fresh(self, layer: int) -> Iterator[NDArray[np.float16]]:
-        """Yield the shards of a layer, shape (d_mlp, m); none if the store was finished before."""
+        """Yield the shards of a layer, shape (d_mlp, m); none if it was finished before."""
         self._wait(at_most=0)
         for name, dtype, shape in shards_of(self._manifest, layer):
-            if self._finished is None and name in self._digests:
+            if layer not in self._finished and name in self._digests:
                 yield map_shard(self._folder, name, dtype, shape, self._digests[name])
 
     def finish(self) -> None:
         """Complete the manifest; raises `InputError` if it cannot be written."""
         if absent := self.missing():
             raise InputError(f"{self._folder} lacks {sum(map(len, absent.values()))} shards, so it cannot be finished")
-        if self._finished is None:
+        if not self._finished.issuperset(self._manifest["layers"]):
             self._manifest["digests"] = dict(sorted(self._digests.items()))
             write_file(self._folder / MANIFEST, manifest_text(self._manifest))
 
@@ -198,39 +201,53 @@ class StoreWriter:
             leftover.unlink()
         if not (self._folder / ROWS).is_file() or (self._folder / ROWS).read_bytes() != rows:
             write_file(self._folder / ROWS, rows)
-        if self._finished is None:
+        if not self._finished:
             write_file(self._folder / MANIFEST, manifest_text(self._manifest))
 
     def _resume(self) -> None:
         """Compare manifests, and find the shards that are there and whole."""
         found = read_manifest(self._folder)
-        self._finished = found["digests"]
-        stated = self._finished or {}
-        different = first_difference(found, self._manifest, ("digests", "values", "promoted"))
-        if not different and ("float16", "float32") in zip(found["values"], self._manifest["values"]):
-            different = "values are float16 there and float32 here"
-        if not different and stated.get(ROWS, self._digests[ROWS]) != self._digests[ROWS]:
-            different = f"{ROWS} has other rows there"
-        if different:
+        self._stated = found["digests"] or {}
+        if different := self._different(found):
             raise InputError(
                 f"{self._folder} holds an extraction of something else: {different}; give another folder, or remove it"
             )
-        self._manifest |= {"values": found["values"], "promoted": found.get("promoted", {})}
+        layers = found["layers"]
+        if not set(layers) <= set(self._manifest["layers"]):
+            every = sorted({*layers, *self._manifest["layers"]})
+            raise InputError(
+                f"{self._folder} holds other layers: layers are {layers} there; ask for layers "
+                f"{' '.join(map(str, every))} to add to them, or give another folder"
+            )
+        self._finished = frozenset(layers if self._stated else ())
+        self._manifest["promoted"] = found.get("promoted", {})
+        for layer, dtype in zip(layers, found["values"]):
+            self._manifest["values"][self._manifest["layers"].index(layer)] = dtype
         for layer in self._manifest["layers"]:
             for name, dtype, shape in shards_of(self._manifest, layer):
                 try:
                     digest = shard_digest(self._folder, name, dtype, shape)
                 except StoreDamaged:
                     continue
-                if stated.get(name, digest) == digest:
+                if self._stated.get(name, digest) == digest:
                     self._digests[name] = digest
+
+    def _different(self, found: Mapping[str, Any]) -> str | None:
+        """Say where the manifest that was found differs from this one in what decides values, layer for layer."""
+        there, here = of_layers(found, self._manifest["layers"]), of_layers(self._manifest, found["layers"])
+        if different := first_difference(there, here, ("digests", "values", "promoted")):
+            return different
+        if ("float16", "float32") in zip(there["values"], here["values"]):
+            return "values are float16 there and float32 here"
+        rows = self._digests[ROWS]
+        return None if self._stated.get(ROWS, rows) == rows else f"{ROWS} has other rows there"
 
     def _wait(self, at_most: int) -> None:
         """Wait, in the order in which they were begun, until no more than so many shards are being written."""
         while len(self._writing) > at_most:
             name = next(iter(self._writing))
             digest = self._writing.pop(name).result()
-            if self._finished is not None and self._finished.get(name) != digest:
+            if self._stated.get(name, digest) != digest:
                 raise InputError(f"{self._folder / name} {OTHERWISE}")
             self._digests[name] = digest
 

@@ -40,6 +40,11 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def extract_to(folder: Path, model: Any, data: FeatureDataset, layers: list[int], **settings: Any) -> Path:
+    extract(model, data, layers, out=folder, **settings)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def many() -> FeatureDataset:
     """Some fifteen thousand words: eight shards a layer."""
@@ -136,6 +141,47 @@ def test_ctrl_c_keeps_whole_shards_and_the_same_call_goes_on(
         Activations.open(out)
     extract(model, many, out=out, tokenizer=tokenizer, batch_tokens=64)
     assert content(out) == content(whole)
+
+
+def test_layers_are_added_to_a_finished_store(
+    whole: Path, many: FeatureDataset, tokenizer: Any, tmp_path: Path
+) -> None:
+    """It stays open to its readers meanwhile, and ends as if all layers had been asked for at once."""
+    out, model = tmp_path / "store", tiny_model("gpt_neox")
+    settings = {"tokenizer": tokenizer, "batch_tokens": 64}
+    before = Activations.open(extract_to(out, model, many, [1], **settings))
+
+    def interrupt(moment: Any) -> None:
+        if moment.share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(model, many, [0, 1, 2], out=out, progress=interrupt, **settings)
+    assert Activations.open(out, check_digests=True).manifest == before.manifest
+    with pytest.raises(InputError, match=r"layers are \[1\] there; ask for layers 0 1 2 to add to them"):
+        extract(model, many, [0, 2], out=out, **settings)
+    with torch.no_grad():
+        model.layers[0].mlp.dense_h_to_4h.bias[0] += 1
+    with pytest.raises(InputError, match="an extraction of something else: weights is"):
+        extract(model, many, [0, 1, 2], out=out, **settings)
+    extract(tiny_model("gpt_neox"), many, [0, 1, 2], out=out, **settings)
+    assert content(out) == content(whole)
+    with pytest.raises(InputError, match=r"layers are \[0, 1, 2\] there; ask for layers 0 1 2 to add"):
+        extract(tiny_model("gpt_neox"), many, [1], out=out, **settings)
+
+
+def test_an_added_layer_that_float16_rounds_too_coarsely_is_kept_in_float32(
+    words: FeatureDataset, tokenizer: Any, tmp_path: Path
+) -> None:
+    model, out = tiny_model("gpt_neox"), tmp_path / "store"
+    with torch.no_grad():
+        model.layers[2].mlp.dense_h_to_4h.bias[0] += 3e4
+    extract(model, words, [1], out=out, tokenizer=tokenizer)
+    added = extract(model, words, [1, 2], out=out, tokenizer=tokenizer)
+    assert added.manifest["values"] == ["float16", "float32"]
+    assert list(added.manifest["promoted"]) == ["2"]
+    extract(model, words, [1, 2], out=tmp_path / "at once", tokenizer=tokenizer)
+    assert content(out) == content(tmp_path / "at once")
 
 
 def test_another_model_does_not_go_on_with_a_store(

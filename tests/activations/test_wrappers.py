@@ -34,15 +34,6 @@ def foreign_pad(model: Any) -> Any:
     return model
 
 
-def in_nnsight(model: Any) -> Any:
-    return pytest.importorskip("nnsight").NNsight(model)
-
-
-def merged(model: Any) -> Any:
-    peft = pytest.importorskip("peft")
-    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["dense_4h_to_h"])).merge_and_unload()
-
-
 @pytest.fixture(scope="module")
 def plain(tokenizer: Any, words: FeatureDataset) -> Activations:
     """Values of the model by itself."""
@@ -57,10 +48,8 @@ def plain(tokenizer: Any, words: FeatureDataset) -> Activations:
         torch.nn.DataParallel,
         offloaded,
         foreign_pad,
-        in_nnsight,
-        merged,
     ],
-    ids=["compiled", "compiled in place", "data parallel", "offloaded", "foreign pad", "nnsight", "merged adapter"],
+    ids=["compiled", "compiled in place", "data parallel", "offloaded", "foreign pad"],
 )
 def test_a_wrapped_model_gives_the_values_of_the_model(
     wrap: Callable[[Any], Any], plain: Activations, tokenizer: Any, words: FeatureDataset
@@ -89,22 +78,6 @@ def test_an_adapter_is_to_be_merged(tokenizer: Any, words: FeatureDataset, tmp_p
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(InputError, match="holds an adapter: save what merge_and_unload"):
         extract(tmp_path, words, tokenizer=tokenizer)
-    peft = pytest.importorskip("peft")
-    model = peft.get_peft_model(tiny_model("gpt_neox"), peft.LoraConfig(target_modules=["dense_4h_to_h"]))
-    with pytest.raises(
-        InputError, match=r"PeftModel holds an adapter, .* give what peft's merge_and_unload\(\) returns"
-    ):
-        extract(model, words, tokenizer=tokenizer)
-
-
-def test_a_bridge_names_the_way(tokenizer: Any, words: FeatureDataset, tmp_path: Path) -> None:
-    bridge = pytest.importorskip("transformer_lens.model_bridge").TransformerBridge
-    from transformers import AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_config(tiny_model("gpt_neox").config).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"TransformerBridge runs .* give the name of that model"):
-        extract(bridge.boot_transformers(str(tmp_path), device="cpu"), words, tokenizer=tokenizer)
 
 
 def test_what_is_no_model_is_refused(words: FeatureDataset, tokenizer: Any) -> None:

@@ -90,13 +90,13 @@ def test_a_cache_of_the_bridge(saved: Path, batch: Any, every: Any, store: Any, 
 
 @pytest.mark.parametrize("hook", ["mlp.post", "mlp.pre", "resid.post"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_cache_of_a_hooked_transformer(hook: str, dtype: torch.dtype) -> None:
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
+def test_hook_points_of_the_bridge(hook: str, dtype: torch.dtype, saved: Path, batch: Any) -> None:
+    """Also in its compatibility mode, which folds and centres weights."""
+    from transformer_lens.model_bridge import TransformerBridge
 
-    model = HookedTransformer(
-        HookedTransformerConfig(n_layers=2, d_model=8, n_ctx=16, d_head=4, d_vocab=50, act_fn="gelu", dtype=dtype)
-    )
-    _, cache = model.run_with_cache(torch.arange(12).reshape(2, 6))
+    model = TransformerBridge.boot_transformers(str(saved), device="cpu", dtype=dtype)
+    model.enable_compatibility_mode()
+    _, cache = model.run_with_cache(batch[0][:2, :6])
     name = {"mlp.post": "mlp.hook_post", "mlp.pre": "mlp.hook_pre", "resid.post": "hook_resid_post"}[hook]
     expected = cache[f"blocks.1.{name}"].detach().float()
     found = op.neuron_values(cache, layer=1, hook=hook, mask=True)
@@ -124,24 +124,27 @@ def test_a_cache_of_nnsight(saved: Path, batch: Any, every: Any, store: Any, wor
     np.testing.assert_allclose(found.matrices[1], store.matrices[1], **CLOSE)
 
 
-def test_modules_with_tuples_and_several_visits_in_nnsight(saved: Path, batch: Any) -> None:
-    """A block's output, and the steps of a generation: one entry a step."""
+class Twice(torch.nn.Module):
+    """A module that runs another one twice, which returns its values first and something else second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.LSTM(3, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.inner(x[:2])[0], self.inner(x[2:])[0]])
+
+
+def test_modules_with_tuples_and_several_visits_in_nnsight() -> None:
     import nnsight
-    from transformers import AutoModelForCausalLM
 
-    ids = batch[0][:1, :4]
-    model = nnsight.NNsight(AutoModelForCausalLM.from_pretrained(saved).eval())
-
-    def twice(inner: Any) -> Any:
-        inner(ids)
-        return inner(ids[:, :3])
-
-    with torch.no_grad(), model.trace(ids) as tracer:
-        cache = tracer.cache(modules=[model.gpt_neox.layers[1]])
-    name = "model.gpt_neox.layers.1"
-    output = cache[name].output
-    expected = (output[0] if isinstance(output, tuple) else output)[0]
-    np.testing.assert_array_equal(op.neuron_values(cache, name), expected.numpy())
+    model = nnsight.NNsight(Twice())
+    x = torch.arange(15.0).reshape(5, 3)
+    with torch.no_grad(), model.trace(x) as tracer:
+        cache = tracer.cache(modules=[model.inner])
+        output = model.output.save()
+    assert len(cache["model.inner"].output) == 2
+    np.testing.assert_array_equal(op.neuron_values(cache), output.numpy())
 
 
 def test_values_that_nnsight_saved(saved: Path, batch: Any, every: Any) -> None:

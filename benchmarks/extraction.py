@@ -27,9 +27,9 @@ import numpy as np
 
 from benchmarks.engines import RESULTS, machine
 from optprobe.activations import Extraction, load_tokenizer, prepare
-from optprobe.activations.forward import Forward
-from optprobe.activations.loading import inference
-from optprobe.activations.moments import GramAccumulator
+from optprobe.activations.extraction.forward import Forward
+from optprobe.activations.model.loading import inference
+from optprobe.activations.summaries.moments import GramAccumulator
 from optprobe.features import FeatureDataset
 from optprobe.files import write_file
 

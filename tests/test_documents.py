@@ -14,7 +14,7 @@ import pytest
 from optprobe.cli.main import main, parser
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = ("optprobe", "make", "python", "pip", "source")
 
 WORDS = (("the", "DET"), ("boat", "NOUN"), ("leaves", "VERB"), ("harbour", "NOUN"), ("before", "ADP"), ("me", "PRON"))
@@ -58,6 +58,20 @@ def test_every_command_is_one(document: Path) -> None:
         elif arguments[1] == "experiments.heuristic_vs_optimal":
             assert (ROOT / "experiments" / "heuristic_vs_optimal.py").exists()
             assert (ROOT / arguments[arguments.index("--config") + 1]).exists()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_are_there(document: Path) -> None:
+    tops = "optprobe|formulations|experiments|benchmarks|tests|docs"
+    for name in re.findall(rf"[`(]((?:{tops})/[\w./]*\w)[`)]", document.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_lines_are_as_long_as_those_of_the_code(document: Path) -> None:
+    """Rows of tables apart, which cannot be wrapped."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
 
 
 def test_the_documents_have_commands() -> None:

@@ -14,7 +14,7 @@ import pytest
 import optprobe as op
 from formulations.shown import Shown, Table, facts
 from optprobe.activations import MomentStore, accumulate, activations_of
-from optprobe.activations.loading import load_model
+from optprobe.activations.model.loading import load_model
 
 RNG = np.random.default_rng(2)
 X = RNG.standard_normal((60, 300)).astype(np.float32)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from optprobe.activations.accumulation import accumulate
-from optprobe.activations.contexts import Context, contexts
-from optprobe.activations.extract import Options, extract, prepare
-from optprobe.activations.extraction import Extraction, ExtractionProgress
+from optprobe.activations.extraction.extract import Options, extract, prepare
+from optprobe.activations.extraction.joining import join
+from optprobe.activations.extraction.run import Extraction, ExtractionProgress
 from optprobe.activations.foreign import activations_of, neuron_values
-from optprobe.activations.hooks import HOOKS, HookSite, hook_points, hook_site
-from optprobe.activations.joining import join
-from optprobe.activations.labelled import LabelledActivations, load_labelled
-from optprobe.activations.loading import load_model, load_tokenizer
-from optprobe.activations.matrix import NeuronMatrix
-from optprobe.activations.moments import GramAccumulator
-from optprobe.activations.moments_store import MomentStore
-from optprobe.activations.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
-from optprobe.activations.statistics import NeuronStatistics
-from optprobe.activations.statistics_store import accumulate_statistics, read_statistics, save_statistics
-from optprobe.activations.store import Activations
+from optprobe.activations.model.hooks import HOOKS, HookSite, hook_points, hook_site
+from optprobe.activations.model.loading import load_model, load_tokenizer
+from optprobe.activations.model.neurons import NeuronLayer, NeuronMap, neuron_map, verify_neuron_map
+from optprobe.activations.store.activations import Activations
+from optprobe.activations.store.contexts import Context, contexts
+from optprobe.activations.store.labelled import LabelledActivations, load_labelled
+from optprobe.activations.store.matrix import NeuronMatrix
+from optprobe.activations.summaries.accumulation import accumulate
+from optprobe.activations.summaries.moments import GramAccumulator
+from optprobe.activations.summaries.moments_store import MomentStore
+from optprobe.activations.summaries.statistics import NeuronStatistics
+from optprobe.activations.summaries.statistics_store import accumulate_statistics, read_statistics, save_statistics
 
 __all__ = [
     "HOOKS",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from optprobe.activations.matrix import NeuronMatrix
-from optprobe.activations.store import Activations
+from optprobe.activations.store.activations import Activations
+from optprobe.activations.store.matrix import NeuronMatrix
 from optprobe.errors import InputError
 
 HOOK_NAMES = {"mlp.post": "mlp.hook_post", "mlp.pre": "mlp.hook_pre", "resid.post": "hook_resid_post"}

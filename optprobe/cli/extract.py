@@ -13,7 +13,7 @@ from optprobe.errors import InputError
 
 if TYPE_CHECKING:
     from optprobe.activations import ExtractionProgress
-    from optprobe.activations.extraction import Report
+    from optprobe.activations.extraction.run import Report
 
 HELP = "extract the values of a model's neurons at the labelled tokens of a dataset, to a folder; goes on where it was"
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.activations import accumulate, prepare, save_statistics
-    from optprobe.activations.store import read_manifest
+    from optprobe.activations.store.manifest import read_manifest
     from optprobe.features import load
 
     if arguments.shard is not None and arguments.moments is not None:

@@ -224,6 +224,6 @@ def _one_line(text: str) -> str:
 
 
 def _tokenizer(name: str | None) -> Any:
-    from optprobe.activations.loading import load_tokenizer
+    from optprobe.activations.model.loading import load_tokenizer
 
     return None if name is None else load_tokenizer(name)

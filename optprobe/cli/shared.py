@@ -66,9 +66,10 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = None) -> LabelledActivations:
     """The rows that DATA names; a folder is split as ``split`` says (test_share, seed), where it says so."""
-    from optprobe.activations import load_labelled, moments_store
+    from optprobe.activations import load_labelled
+    from optprobe.activations.summaries.moments_store import is_moment_store
 
-    if moments_store.is_moment_store(arguments.data):
+    if is_moment_store(arguments.data):
         raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
     of_store = arguments.data.is_dir() and split
     chosen = {name: of_store[name] for name in ("test_share", "seed") if of_store and name in of_store}
@@ -110,7 +111,7 @@ def _set_paper(arguments: argparse.Namespace, n_rows: int, n_neurons: int) -> No
 
 def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]] | None:
     """The moments that DATA names, and their scope; None where DATA is no folder of moments."""
-    from optprobe.activations.moments_store import MomentStore, is_moment_store
+    from optprobe.activations.summaries.moments_store import MomentStore, is_moment_store
 
     if not is_moment_store(arguments.data):
         return None

@@ -59,7 +59,7 @@ def _statistics(activations: Activations, layer: int, top: int | None, keep: boo
     from rich.console import Console
 
     from optprobe.activations import accumulate_statistics, read_statistics, save_statistics
-    from optprobe.activations.statistics import TOP
+    from optprobe.activations.summaries.statistics import TOP
 
     found = read_statistics(activations, layer) if layer in activations.layers else None
     if found is not None and (top is None or 1 <= top <= found.top):
@@ -113,7 +113,7 @@ def _print_one(
     from rich.console import Console
     from rich.text import Text
 
-    from optprobe.activations.statistics import BIN_NAMES
+    from optprobe.activations.summaries.statistics import BIN_NAMES
 
     rows, values = (array[:top].tolist() for array in statistics.top_rows(neuron))
     numbers, counts = _records(statistics)[neuron], statistics.histogram[neuron]

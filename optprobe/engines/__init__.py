@@ -2,7 +2,8 @@
 
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import METHODS
-from optprobe.engines.solution import Solution, Status, SweepProof, TreeProof
+from optprobe.engines.outcome import SweepProof, TreeProof
+from optprobe.engines.solution import Solution, Status
 from optprobe.engines.solve import solve
 
 __all__ = ["METHODS", "Budget", "Progress", "Solution", "Status", "SweepProof", "TreeProof", "solve"]

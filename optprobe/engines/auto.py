@@ -8,9 +8,10 @@ from threadpoolctl import threadpool_limits
 
 from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
-from optprobe.engines import branch_and_cut, dual_enumeration, enumeration
 from optprobe.engines.engine import Engine, Task
-from optprobe.engines.solution import Outcome
+from optprobe.engines.outcome import Outcome
+from optprobe.engines.sweeps import dual_enumeration, squared
+from optprobe.engines.trees import branch_and_cut
 
 QUICK_K = {"squared": 4, "logistic": 1, "hinge": 2}
 """Up to here enumeration is quicker than any trial."""
@@ -37,7 +38,7 @@ def run_engine(engine: Engine, task: Task) -> Outcome:
 
 def enumerator_of(problem: ProbeProblem) -> Engine | None:
     """The engine that enumerates all sets of this problem, if there is one."""
-    engine = enumeration.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
+    engine = squared.ENGINE if isinstance(problem.loss, Squared) else dual_enumeration.ENGINE
     return engine if engine.refusal(problem) is None else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -12,42 +11,32 @@ from numpy.typing import NDArray
 from formulations import MomentProblem, ProbeProblem
 from optprobe.certificates import Certificate
 from optprobe.certificates.checker import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
-from optprobe.certificates.format import described
-from optprobe.engines.solution import Proof, Solution, TreeProof
+from optprobe.engines.outcome import Floats, Proof, TreeProof
 
 STATED_VERSIONS = ("optprobe", "numpy", "highspy", "numba")
 
 
-def certificate_of(solution: Solution, scope: Mapping[str, object]) -> Certificate:
-    """The certificate of a solution; docs/certificates.md says what each part means.
+def certificate_of(problem: ProbeProblem, result: Result, coef: Floats, proof: Proof, author: Author) -> Certificate:
+    """The certificate of a result; docs/certificates.md says what each part means.
 
     Parameters
     ----------
-    solution : Solution
-    scope : mapping
-        What the data are: file, or model, revision, layer, hook point, feature, dataset digest, split. JSON values.
+    problem : SparseProbeProblem or MomentProblem
+    result : Result
+        Support, intercept, bounds and tolerance.
+    coef : ndarray, shape (len(result.support),)
+    proof : Proof
+    author : Author
+        What nobody checks: engine, regime, scope, versions.
     """
-    problem, proof = solution.problem, solution.proof
     among = None if problem.among is None else tuple(problem.among)
-    claim = Claim(
-        _data(problem),
-        Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among),
-        Result(
-            tuple(solution.support),
-            solution.intercept,
-            solution.upper_bound,
-            solution.lower_bound,
-            solution.tolerance,
-        ),
-        _proof(proof),
-        Author(solution.engine, solution.regime, described(scope), _versions()),
-    )
-    arrays: dict[str, NDArray[Any]] = {"coef": solution.coef}
+    stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among)
+    arrays: dict[str, NDArray[Any]] = {"coef": coef}
     if isinstance(proof, TreeProof):
         arrays |= _tree_arrays(proof)
     if proof.reference is not None:
         arrays["reference"] = proof.reference.fit
-    return Certificate(claim, arrays)
+    return Certificate(Claim(_data(problem), stated, result, _proof(proof), author), arrays)
 
 
 def _data(problem: ProbeProblem) -> Rows | OfMoments:
@@ -77,11 +66,12 @@ def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:
     }
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """The versions of Python and of what computes, as a certificate states them."""
+    found = {"python": platform.python_version()}
     for name in STATED_VERSIONS:
         try:
-            versions[name] = metadata.version(name)
+            found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+            found[name] = "not installed"
+    return found

@@ -8,11 +8,18 @@ from importlib import import_module
 
 from formulations import MomentProblem, ProbeProblem, SparseProbeProblem, with_rows
 from optprobe.engines.budget import Budget, Progress, Report
-from optprobe.engines.solution import Outcome
+from optprobe.engines.outcome import Outcome
 from optprobe.errors import InputError
 
-METHODS = ("enumeration", "dual_enumeration", "branch_and_cut", "outer_approximation", "milp")
-"""Modules of this package, each with its ENGINE; imported when asked for, since some compile or load solvers."""
+_HOMES = {
+    "enumeration": "sweeps.squared",
+    "dual_enumeration": "sweeps.dual_enumeration",
+    "branch_and_cut": "trees.branch_and_cut",
+    "outer_approximation": "mips.outer_approximation",
+    "milp": "mips.milp",
+}
+"""Module of each method, with its ENGINE; imported when asked for, since some compile or load solvers."""
+METHODS = tuple(_HOMES)
 SLACK = 0.1
 """Nodes and sets are closed at the incumbent minus this share of the tolerance."""
 FITTED = 2e-10
@@ -93,6 +100,6 @@ def engine_named(name: str) -> Engine:
     """The engine called ``name``; raises `InputError` for a name that is none."""
     if name not in METHODS:
         raise InputError(f"the method {name!r} is unknown: use auto, {', '.join(METHODS)}")
-    engine = import_module(f"optprobe.engines.{name}").ENGINE
+    engine = import_module(f"optprobe.engines.{_HOMES[name]}").ENGINE
     assert isinstance(engine, Engine)
     return engine

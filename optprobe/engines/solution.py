@@ -1,23 +1,18 @@
-"""What an engine returns, what `solve` returns, and the proofs they carry."""
+"""What `solve` returns: a support, bounds that hold, how the search ended, and the certificate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from formulations import ProbeProblem
 from formulations.shown import Shown, Table, facts
-
-if TYPE_CHECKING:
-    from optprobe.certificates import Certificate
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from optprobe.certificates import Certificate
+from optprobe.certificates.checker import Author, Result
+from optprobe.certificates.format import described
+from optprobe.engines.certify import certificate_of, versions
+from optprobe.engines.outcome import Floats, Proof
 
 
 class Status(Enum):
@@ -27,58 +22,6 @@ class Status(Enum):
     TIME_LIMIT = "time limit: the bounds hold, and the gap is not closed"
     INTERRUPTED = "interrupted: the bounds hold, and the gap is not closed"
     UNFINISHED = "unfinished: the bounds hold, and the engine could not close the gap"
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """A fit that the bounds of many sets start from: predictions, shape (n_rows,), and a fraction; see `minorant`."""
-
-    fit: Floats
-    box: float
-
-
-@dataclass(frozen=True, eq=False)
-class TreeProof:
-    """A branch-and-bound tree in preorder, whose leaves and screens name a dual vector each.
-
-    ``kind[i]`` is 0 for a leaf, 1 for a branch (``argument`` is the neuron; the subtree with it comes first), 2 for a
-    screen (the free neurons whose bound, forced inside, reaches the lower bound leave). Dual vectors are numbered:
-    first the primal points (sparse coefficients on the standardised neurons and an intercept, whose derivative of the
-    loss is the dual vector), then explicit vectors. ``kind`` 3 is a leaf with two neurons missing, all of whose pairs
-    are bounded from ``reference``.
-    """
-
-    kind: NDArray[np.int8]
-    argument: NDArray[np.int32]
-    point_start: Ints
-    point_columns: NDArray[np.int32]
-    point_coef: Floats
-    point_intercept: Floats
-    duals: Floats
-    reference: Reference | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class SweepProof:
-    """An enumeration of all supports; whoever checks it sweeps again.
-
-    For squared and hinge loss the claim alone is the proof; for the logistic loss the checker needs the reference.
-    """
-
-    reference: Reference | None = None
-
-
-Proof = TreeProof | SweepProof
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What an engine found: its best support, the lower bound it proved (in plain float64), and the proof."""
-
-    support: tuple[int, ...]
-    lower: float
-    proof: Proof
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,9 +93,14 @@ class Solution(Shown):
         Its scope, which says in words and numbers what the data are, is that of the problem's origin; ``scope`` adds to
         it.
         """
-        from optprobe.engines.certify import certificate_of
-
-        return certificate_of(self, {**self.problem.origin.scope, **(scope or {})})
+        described_scope = described({**self.problem.origin.scope, **(scope or {})})
+        return certificate_of(
+            self.problem,
+            Result(tuple(self.support), self.intercept, self.upper_bound, self.lower_bound, self.tolerance),
+            self.coef,
+            self.proof,
+            Author(self.engine, self.regime, described_scope, versions()),
+        )
 
     def _line(self) -> str:
         return f"neurons {list(self.support)}: {self.status_sentence}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optprobe.activations import Activations, activations_of
-from optprobe.activations.plan import SHARD_ROWS
+from optprobe.activations.store.shards import SHARD_ROWS
 
 
 def read_bytes() -> int:

@@ -16,7 +16,7 @@ from activation_examples import TEXTS, tiny_model, words_dataset
 from scipy.special import erf
 
 from optprobe.activations import HOOKS, Activations, ExtractionProgress, extract, load_model, prepare
-from optprobe.activations.plan import SHARD_ROWS
+from optprobe.activations.store.shards import SHARD_ROWS
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset, align_rows
 
@@ -372,4 +372,4 @@ def test_importing_the_packages_loads_neither_torch_nor_transformers() -> None:
         "assert not {'torch', 'transformers', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert Activations.__module__ == "optprobe.activations.store"
+    assert Activations.__module__ == "optprobe.activations.store.activations"

@@ -16,7 +16,7 @@ from scipy.special import erf
 from torch import nn
 
 from optprobe.activations import HOOKS, HookSite, extract, hook_site, neuron_map, verify_neuron_map
-from optprobe.activations.neurons import run_tokens
+from optprobe.activations.model.neurons import run_tokens
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 

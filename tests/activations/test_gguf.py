@@ -95,7 +95,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path: Path, monkeypatch: pytest
     file.write_bytes(b"neither magic nor tensors")
     with pytest.raises(InputError, match="is a file, which has no revision 'v2'"):
         load_model(file, revision="v2")
-    monkeypatch.setattr("optprobe.activations.gguf_file.find_spec", lambda name: None)
+    monkeypatch.setattr("optprobe.activations.model.gguf_file.find_spec", lambda name: None)
     with pytest.raises(InputError, match="read by the package gguf, which is not installed: pip install gguf"):
         load_model(file)
 

@@ -16,7 +16,7 @@ from activation_examples import TEXTS, tiny_model, words_dataset
 from tokenizers import normalizers
 
 from optprobe.activations import Activations, contexts, extract, join, load_tokenizer, prepare
-from optprobe.activations.provenance import tokenizer_digest, weights_digest
+from optprobe.activations.model.provenance import tokenizer_digest, weights_digest
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formulations import InputError, Moments
-from optprobe.activations import moments as module
-from optprobe.activations.moments import GramAccumulator
+from optprobe.activations.summaries import moments as module
+from optprobe.activations.summaries.moments import GramAccumulator
 
 
 def rows(seed: int, n: int, p: int, offset: float, dtype: str, weighted: bool) -> tuple[Any, Any, np.ndarray]:

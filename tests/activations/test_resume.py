@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optprobe.activations import Activations, extract, join, prepare
-from optprobe.activations.plan import ALIKE, FILLED, Plan
+from optprobe.activations.extraction.plan import ALIKE, FILLED, Plan
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 

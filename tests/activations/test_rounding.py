@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optprobe.activations import Activations, extract, join, prepare
-from optprobe.activations.plan import SHARD_ROWS
-from optprobe.activations.rounding import COARSEST, FINEST, OVERFLOW, coarseness, rounded, rounded_array
-from optprobe.activations.writer import StoreWriter
+from optprobe.activations.extraction.rounding import COARSEST, FINEST, OVERFLOW, coarseness, rounded, rounded_array
+from optprobe.activations.store.shards import SHARD_ROWS
+from optprobe.activations.store.writer import StoreWriter
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 

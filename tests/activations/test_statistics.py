@@ -22,8 +22,8 @@ from optprobe.activations import (
     read_statistics,
     save_statistics,
 )
-from optprobe.activations import statistics as module
-from optprobe.activations.statistics import BIN_NAMES, EDGES, N_BINS
+from optprobe.activations.summaries import statistics as module
+from optprobe.activations.summaries.statistics import BIN_NAMES, EDGES, N_BINS
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.features import FeatureDataset
 

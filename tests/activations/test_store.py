@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from optprobe.activations import Activations, NeuronMatrix, join
-from optprobe.activations.plan import SHARD_ROWS
-from optprobe.activations.store import manifest_text
-from optprobe.activations.writer import StoreWriter
+from optprobe.activations.store.manifest import manifest_text
+from optprobe.activations.store.shards import SHARD_ROWS
+from optprobe.activations.store.writer import StoreWriter
 from optprobe.errors import InputError, StoreDamaged
 
 SHARDS = ["layer_1/000000.safetensors", "layer_4/000002.safetensors"]

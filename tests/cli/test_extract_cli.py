@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "activations"))
 from families import tiny_model
 
 from optprobe.activations import Activations, load_tokenizer
-from optprobe.activations.extraction import ExtractionProgress
+from optprobe.activations.extraction.run import ExtractionProgress
 from optprobe.cli.extract import token_bar
 from optprobe.cli.main import main
 

@@ -13,21 +13,15 @@ import pytest
 
 from formulations import SparseProbeProblem, fit_support, sparse_probe_problem
 from optprobe.certificates import verify
-from optprobe.engines import (
-    Budget,
-    Progress,
-    Status,
-    branch_and_cut,
-    dual_sweep,
-    enumeration,
-    hinge_sweep,
-    minorant_sweep,
-    pair_leaves,
-    solve,
-)
+from optprobe.engines import Budget, Progress, Status, solve
 from optprobe.engines.engine import Task, engine_named
-from optprobe.engines.enumeration import dense_bound
 from optprobe.engines.kernels import cpu, hinge, minorant
+from optprobe.engines.sweeps import dual_sweep
+from optprobe.engines.sweeps import hinge as hinge_sweep
+from optprobe.engines.sweeps import logistic as minorant_sweep
+from optprobe.engines.sweeps import squared as enumeration
+from optprobe.engines.sweeps.squared import dense_bound
+from optprobe.engines.trees import branch_and_cut, pair_leaves
 from optprobe.heuristics import search
 
 AT_ONCE = 3

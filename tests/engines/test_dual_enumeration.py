@@ -10,14 +10,14 @@ from optprobe.certificates.checker import Rejected, dual_sweep, hinge_sweep
 from optprobe.certificates.checker.minorant import below, minorant_at
 from optprobe.certificates.checker.problem import Problem
 from optprobe.certificates.checker.sets import check_sets
+from optprobe.engines.bounds.minorant import Closing, Minorant, Screen
+from optprobe.engines.bounds.relaxation import LiveColumns
 from optprobe.engines.engine import Task
-from optprobe.engines.hinge_sweep import HingeSweep
 from optprobe.engines.kernels import minorant as kernels
-from optprobe.engines.minorant import Closing, Minorant, Screen
-from optprobe.engines.minorant_sweep import MinorantSweep
-from optprobe.engines.pair_leaves import PairLeaves
-from optprobe.engines.relaxation import LiveColumns
-from optprobe.engines.solution import Reference
+from optprobe.engines.outcome import Reference
+from optprobe.engines.sweeps.hinge import HingeSweep
+from optprobe.engines.sweeps.logistic import MinorantSweep
+from optprobe.engines.trees.pair_leaves import PairLeaves
 
 
 @pytest.mark.parametrize("kind", KINDS)

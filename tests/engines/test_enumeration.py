@@ -13,8 +13,9 @@ from formulations import SparseProbeProblem, products, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.certificates.checker import Limits
 from optprobe.certificates.checker.compiled import Replay
-from optprobe.engines import enumeration, solve
+from optprobe.engines import solve
 from optprobe.engines.engine import Task
+from optprobe.engines.sweeps import squared as enumeration
 
 KINDS = ("plain", "mixed", "duplicates", "low rank", "ties", "common factor", "suppressors")
 

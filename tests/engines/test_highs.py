@@ -11,7 +11,7 @@ import pytest
 
 from formulations import sparse_probe_problem
 from optprobe.engines import Budget, solve
-from optprobe.engines.highs import Highs
+from optprobe.engines.mips.highs import Highs
 
 IN_THREADS = """
 from concurrent.futures import ThreadPoolExecutor

@@ -271,7 +271,7 @@ def test_a_target_of_any_scale(tmp_path: Path) -> None:
 
 def test_the_checker_alone(example: tuple[Known, MomentProblem, Certificate], tmp_path: Path) -> None:
     """A copy of its folder, numpy, and the file of moments."""
-    from optprobe.activations import moments_store
+    from optprobe.activations.summaries import moments_store
     from optprobe.certificates import checker
 
     _, stated, certificate = example

@@ -15,8 +15,8 @@ from formulations import UnsupportedProblem, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.certificates.exact import verify_exact
 from optprobe.engines import METHODS, Status, solve
+from optprobe.engines.bounds.relaxation import LiveColumns, Point
 from optprobe.engines.budget import Budget
-from optprobe.engines.relaxation import LiveColumns, Point
 
 QUICK, ALL, AT_ONCE = 72, 300, 25
 ENDS = ("closed", "no time", "soon", "cut short", "too fine")

@@ -1,0 +1,1 @@
+"""The compiled loops, each module named after the one that calls it."""

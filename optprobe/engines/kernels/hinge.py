@@ -1,6 +1,6 @@
 """The loops of the hinge sweep, compiled: the dual of one set, raised by the proximal method of multipliers.
 
-`optprobe.engines.hinge_sweep` holds the mathematics. Rows are sorted, the n_positive rows of the positive class first,
+`optprobe.engines.sweeps.hinge` holds the mathematics. Rows are sorted, the n_positive rows of the positive class first,
 and neurons are multiplied by the label: ``q = y z``, so that the margin of a row is ``1 - sum b q - y b0``.
 """
 

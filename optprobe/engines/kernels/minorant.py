@@ -1,6 +1,6 @@
 """The loops of the dual enumeration, compiled: bounds of pairs and triples from Gram matrices, then of listed sets.
 
-`optprobe.engines.minorant` holds the theorems. All numbers are float64, except in the first pass of
+`optprobe.engines.bounds.minorant` holds the theorems. All numbers are float64, except in the first pass of
 `below_minorant`, which counts its rounding. Loops that only count, over slices and without a division, become vector
 instructions; the few blocks with hits are walked again.
 """

@@ -1,0 +1,331 @@
+"""A labelled activation matrix from a file: an `.npz` of arrays, or one feature and layer of a store of activations."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import Origin
+from formulations.shown import Shown, Table, facts
+from optprobe.activations.store.activations import Activations
+from optprobe.errors import InputError
+from optprobe.features.splits import grouped_split
+from optprobe.files import write_file
+
+TEST_SHARE, SEED = 0.3, 0
+"""The split of a store where nothing else is said."""
+_ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
+_FIELDS = {"sample_weight": "w_train"}
+"""Arrays of a file whose attributes have another name."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledActivations(Shown):
+    """
+    The rows of one feature at one layer, for training and, where given, for testing.
+
+    Parameters
+    ----------
+    X_train : ndarray of float, shape (n_rows, n_neurons)
+        Neuron values, in the type in which they are stored.
+    y_train : ndarray of float64, shape (n_rows,)
+        Labels, -1 or +1.
+    w_train : ndarray of float64, shape (n_rows,), or None
+        Positive weights of the rows.
+    group_train : ndarray of int64, shape (n_rows,), or None
+        Document of each row.
+    X_test, y_test, group_test : ndarray or None
+        The same for the rows of the test part.
+    scope : mapping
+        Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split.
+    """
+
+    X_train: NDArray[np.floating[Any]]
+    y_train: NDArray[np.float64]
+    w_train: NDArray[np.float64] | None
+    group_train: NDArray[np.int64] | None
+    X_test: NDArray[np.floating[Any]] | None
+    y_test: NDArray[np.float64] | None
+    group_test: NDArray[np.int64] | None
+    scope: Mapping[str, Any]
+
+    @cached_property
+    def leakage(self) -> tuple[str, ...]:
+        """What the test part has in common with the training part, a sentence each; nothing where all is well."""
+        if self.X_test is None:
+            return ()
+        from optprobe.features.leakage import equal_activations
+
+        found = []
+        if self.group_train is not None and self.group_test is not None:
+            documents = np.unique(self.group_test)
+            shared = np.count_nonzero(np.isin(documents, self.group_train))
+            if shared:
+                found.append(f"{shared:,} of {len(documents):,} test groups are groups of training rows too")
+        both = np.result_type(self.X_train, self.X_test)
+        equal = equal_activations(self.X_train.astype(both, copy=False), self.X_test.astype(both, copy=False))
+        return (*found, str(equal)) if equal.rows else tuple(found)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What a problem about the training rows keeps of the rest."""
+        return Origin(self.scope, self.X_test, self.y_test, self.leakage)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an `.npz` that `load_labelled` reads and the checker takes as data. Returns the path.
+
+        Raises `InputError` where the file cannot be written.
+        """
+        arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
+        arrays |= {name: self.scope.get(name) for name in ("feature", "layer")}
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
+        return write_file(Path(path), content.getbuffer())
+
+    def _line(self) -> str:
+        test = "no test rows" if self.y_test is None else f"{len(self.y_test):,} test rows"
+        share = np.mean(self.y_train > 0)
+        return (
+            f"LabelledActivations: {len(self.y_train):,} training rows ({share:.0%} positive) of "
+            f"{self.X_train.shape[1]:,} neurons, {test}"
+        )
+
+    def _table(self) -> Table:
+        return facts({**self.scope, "leakage": "; ".join(self.leakage) or None})
+
+
+def load_labelled(
+    source: str | Path | Activations,
+    feature: str | None = None,
+    layer: int | None = None,
+    test_share: float | None = None,
+    seed: int | None = None,
+) -> LabelledActivations:
+    """
+    Read a labelled activation matrix.
+
+    Parameters
+    ----------
+    source : str, Path or Activations
+        An `.npz` with the arrays X_train and y_train and, where wanted, X_test, y_test, group_train, group_test,
+        sample_weight, feature and layer; or a store of activations, open or by its folder.
+    feature : str, optional
+        Feature of the rows. A store of several needs it; an `.npz` that names its own must agree.
+    layer : int, optional
+        Layer of the neurons, likewise.
+    test_share : float, optional
+        For a store: share of the rows in the test part of `grouped_split` (default 0.3). An `.npz` has its parts.
+    seed : int, optional
+        For a store: seed of that split (default 0).
+
+    Returns
+    -------
+    LabelledActivations
+        The smaller of the two label values is -1, the larger +1.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used: the sentence names file, array, row and column.
+    StoreDamaged
+        If a file of the folder is missing, truncated or altered.
+    """
+    if isinstance(source, Activations) or Path(source).is_dir():
+        store = source if isinstance(source, Activations) else Activations.open(source)
+        share = TEST_SHARE if test_share is None else test_share
+        return _from_store(store, feature, layer, share, SEED if seed is None else seed)
+    if test_share is not None or seed is not None:
+        raise InputError(f"{source} is no store, and is not split: leave test_share and seed out")
+    return _from_npz(Path(source), feature, layer)
+
+
+def _from_store(
+    store: Activations, feature: str | None, layer: int | None, test_share: float, seed: int
+) -> LabelledActivations:
+    """Read one feature and layer of a store, and split its rows by document."""
+    where = store.folder or "this store"
+    if feature is None and len(store.features) > 1:
+        raise InputError(f"{where} holds several features; give one of {', '.join(store.features)}")
+    if layer is None and len(store.layers) > 1:
+        raise InputError(f"{where} holds several layers; give one of {', '.join(map(str, store.layers))}")
+    feature = store.features[0] if feature is None else feature
+    layer = store.layers[0] if layer is None else layer
+    values, labels, group = store.select(feature, layer)
+    store.check((layer,))
+    y, groups = labels.astype(np.float64), group.astype(np.int64)
+    test = grouped_split(groups, y, test_share, seed)
+    dataset = store.manifest["dataset"]
+    scope = {
+        "model": store.manifest["model"],
+        "revision": store.manifest.get("revision"),
+        "layer": layer,
+        "hook": store.manifest["hook"],
+        "feature": feature,
+        "dataset": dataset.get("name"),
+        "dataset_digest": dataset.get("digest"),
+        "split": {"seed": seed, "test_share": test_share},
+    }
+    train = ~test
+    return LabelledActivations(
+        X_train=values[train],
+        y_train=y[train],
+        w_train=None,
+        group_train=groups[train],
+        X_test=values[test],
+        y_test=y[test],
+        group_test=groups[test],
+        scope=MappingProxyType(scope),
+    )
+
+
+def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledActivations:
+    """Read and validate the arrays of an `.npz`."""
+    arrays = _read_npz(path)
+    for name in ("X_train", "y_train"):
+        if name not in arrays:
+            raise InputError(f"{path} has no array {name!r}; it has {', '.join(arrays) or 'none'}")
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        alone = "X_test" if "X_test" in arrays else "y_test"
+        raise InputError(f"{path} has {alone!r} alone; give X_test and y_test together, or neither")
+    train = _matrix(path, "X_train", arrays["X_train"])
+    y_train, values = _labels(path, "y_train", arrays["y_train"], len(train))
+    test = y_test = None
+    if "X_test" in arrays:
+        test = _matrix(path, "X_test", arrays["X_test"])
+        if test.shape[1] != train.shape[1]:
+            raise InputError(f"{path}: X_test has {test.shape[1]} columns and X_train has {train.shape[1]}")
+        y_test, _ = _labels(path, "y_test", arrays["y_test"], len(test), values)
+    weight = _vector(path, "sample_weight", arrays, len(train), np.float64)
+    if weight is not None and not np.all(weight > 0):
+        row = int(np.argmin(weight > 0))
+        raise InputError(f"{path}: sample_weight is {weight[row]} in row {row}; weights are positive")
+    return LabelledActivations(
+        X_train=train,
+        y_train=y_train,
+        w_train=weight,
+        group_train=_vector(path, "group_train", arrays, len(train), np.int64),
+        X_test=test,
+        y_test=y_test,
+        group_test=None if test is None else _vector(path, "group_test", arrays, len(test), np.int64),
+        scope=MappingProxyType(_npz_scope(path, arrays, feature, layer)),
+    )
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an `.npz` that this module knows, and its entries `feature` and `layer`."""
+    if not path.exists():
+        raise InputError(f"there is no file {path}")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not an .npz file, or it is truncated; write it with numpy.savez")
+    arrays: dict[str, NDArray[Any]] = {}
+    name = "its directory"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            known = [name for name in file.files if name in (*_ARRAYS, "feature", "layer")]
+            if not known:
+                raise InputError(f"{path} has no array 'X_train'; it has {', '.join(file.files) or 'none'}")
+            for name in known:
+                arrays[name] = file[name]
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise InputError(f"{path}: {name!r} holds Python objects; store an array of numbers") from error
+        raise InputError(f"{path}: {name!r} cannot be read ({error}); write the file again") from error
+    return arrays
+
+
+def _numbers(path: Path, name: str, array: NDArray[Any], n_axes: int) -> NDArray[Any]:
+    """Return an array after checking that it holds finite real numbers on `n_axes` axes."""
+    if array.dtype.kind not in "biuf":
+        kind = "text" if array.dtype.kind in "US" else str(array.dtype)
+        raise InputError(f"{path}: {name!r} holds {kind}; store numbers")
+    if array.ndim != n_axes or array.size == 0:
+        wanted = "rows and columns" if n_axes == 2 else "one entry a row"
+        raise InputError(f"{path}: {name!r} has the shape {array.shape}; it needs {wanted}, at least one")
+    _check_finite(path, name, array)
+    return array
+
+
+def _matrix(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """Return a matrix of real numbers, whole numbers as float64."""
+    numbers = _numbers(path, name, array, 2)
+    return numbers if numbers.dtype.kind == "f" else numbers.astype(np.float64)
+
+
+def _labels(
+    path: Path, name: str, array: NDArray[Any], n_rows: int, values: NDArray[Any] | None = None
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return labels as -1 and +1, and the two values they had; `values` are those of the training rows, if known."""
+    numbers = _numbers(path, name, array, 1)
+    _check_length(path, name, numbers, n_rows)
+    found = np.unique(numbers)
+    if values is None:
+        values = found
+        if len(values) != 2:
+            shown = ", ".join(map(str, found[:5].tolist())) + (", ..." if len(found) > 5 else "")
+            number = "one class" if len(found) == 1 else f"{len(found)} values"
+            raise InputError(f"{path}: {name!r} has {number} ({shown}); a feature needs exactly two")
+    unknown = found[~np.isin(found, values)]
+    if len(unknown):
+        row = int(np.argmax(numbers == unknown[0]))
+        raise InputError(f"{path}: {name!r} has the label {unknown[0]} in row {row}; y_train has {values.tolist()}")
+    return np.where(numbers == values[1], 1.0, -1.0), values
+
+
+def _vector(
+    path: Path, name: str, arrays: Mapping[str, NDArray[Any]], n_rows: int, dtype: type[np.generic]
+) -> NDArray[Any] | None:
+    """Return an optional array of one entry a row as `dtype`."""
+    if name not in arrays:
+        return None
+    numbers = _numbers(path, name, arrays[name], 1)
+    _check_length(path, name, numbers, n_rows)
+    converted = numbers.astype(dtype)
+    if not np.array_equal(converted, numbers):
+        row = int(np.argmax(converted != numbers))
+        raise InputError(f"{path}: {name!r} is {numbers[row]} in row {row}; groups are whole numbers")
+    return converted
+
+
+def _check_length(path: Path, name: str, array: NDArray[Any], n_rows: int) -> None:
+    if len(array) != n_rows:
+        other = "X_test" if name.endswith("test") else "X_train"
+        raise InputError(f"{path}: {name!r} has {len(array)} rows and {other} has {n_rows}")
+
+
+def _check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
+    if not np.isfinite(array).all():
+        place = np.argwhere(~np.isfinite(array))[0]
+        column = f", column {place[1]}" if len(place) > 1 else ""
+        raise InputError(f"{path}: {name!r} is {array[tuple(place)]} in row {place[0]}{column}; store finite numbers")
+
+
+def _npz_scope(
+    path: Path, arrays: Mapping[str, NDArray[Any]], feature: str | None, layer: int | None
+) -> dict[str, Any]:
+    """Return the file's name, and feature and layer where the file or the caller names them; they must agree."""
+    scope: dict[str, Any] = {"file": path.name}
+    for name, asked, kinds in (("feature", feature, "US"), ("layer", layer, "iu")):
+        own = arrays.get(name)
+        if own is not None and (own.shape != () or own.dtype.kind not in kinds):
+            kind = "a single string" if name == "feature" else "a single whole number"
+            raise InputError(f"{path}: {name!r} must be {kind}, and is {own.dtype} of shape {own.shape}")
+        stored = None if own is None else (int(own) if name == "layer" else str(own))
+        if asked is not None and stored is not None and asked != stored:
+            raise InputError(
+                f"{path} holds the {name} {stored!r}, not {asked!r}; leave {name} out, or give another file"
+            )
+        if (value := stored if stored is not None else asked) is not None:
+            scope[name] = value
+    return scope

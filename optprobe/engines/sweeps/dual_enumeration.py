@@ -1,0 +1,45 @@
+"""Dual enumeration: logistic loss, k <= 3, and hinge loss, k <= 2, at any ridge.
+
+Every set gets a dual vector of its own; the sweeps that find them, with their theorems, are `logistic` and
+`hinge`. What their bounds leave open is fitted exactly. The checker sweeps again, with its own vectors.
+"""
+
+from __future__ import annotations
+
+from math import comb
+
+from formulations import ProbeProblem
+from optprobe.engines.engine import Engine, Task
+from optprobe.engines.outcome import Outcome
+from optprobe.engines.sweeps.dual_sweep import DualSweep
+from optprobe.engines.sweeps.hinge import HingeSweep
+from optprobe.engines.sweeps.logistic import MinorantSweep
+from optprobe.engines.trees import branch_and_cut
+
+SWEEPS: dict[str, type[DualSweep]] = {"logistic": MinorantSweep, "hinge": HingeSweep}
+
+
+def refuses(problem: ProbeProblem) -> str | None:
+    sweep = SWEEPS.get(problem.loss.name)
+    if sweep is None:
+        return f"dual enumeration is for logistic and hinge loss, not the {problem.loss.name} loss: use enumeration"
+    if problem.size > sweep.largest_k:
+        stated = f"dual enumeration of the {problem.loss.name} loss is for k <= {sweep.largest_k}"
+        return f"{stated}, and k is {problem.k}: use branch_and_cut"
+    if not problem.size:
+        return "dual enumeration needs a column that is not constant: use branch_and_cut"
+    return None
+
+
+def run(task: Task) -> Outcome:
+    """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
+    if task.budget.over:
+        return branch_and_cut.root_outcome(task, task.incumbent, task.objective, {})
+    sweep = SWEEPS[task.problem.loss.name](task)
+    if sweep.finished():
+        counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
+        return Outcome(sweep.support, sweep.target, sweep.proof(), counts)
+    return branch_and_cut.root_outcome(task, sweep.support, sweep.upper, sweep.counts)
+
+
+ENGINE = Engine("dual_enumeration", refuses, run, blas_threads=None)

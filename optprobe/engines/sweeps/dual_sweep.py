@@ -1,0 +1,76 @@
+"""A sweep over all supports of one or a few neurons in which every set gets a dual vector of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import fit_supports, rounding_margin
+from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Task
+from optprobe.engines.outcome import SweepProof
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class DualSweep(ABC):
+    """What is swept, and the incumbent while it improves.
+
+    Attributes
+    ----------
+    columns : ndarray, shape (m,)
+        Indices in X, the neuron of largest mean difference first; everything else speaks of positions in this order.
+    neurons : ndarray, shape (m, n_used_rows)
+        Standardised, on the rows of positive weight; ``y`` and ``w`` are of the same rows.
+    """
+
+    largest_k: ClassVar[int]
+
+    def __init__(self, task: Task) -> None:
+        problem = task.rows
+        self.task, self.size, self.ridge = task, problem.size, problem.ridge
+        self.support, self.upper = task.incumbent, task.objective
+        self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem), FITTED * task.objective)
+        order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z[:, problem.candidates]), kind="stable")
+        self.columns = problem.candidates[order]
+        self.used = self._rows()
+        self.y, self.w = problem.y[self.used], problem.w[self.used]
+        self.neurons = np.ascontiguousarray(problem.Z.T[np.ix_(self.columns, self.used)])
+        self.counts = {"open": 0, "fits": 0}
+
+    @property
+    def target(self) -> float:
+        """What is proved of every set but the incumbent."""
+        return self.upper - self.slack
+
+    @property
+    def threshold(self) -> float:
+        """Bounds in plain float64 must reach this: the rest of the slack is for their rounding."""
+        return self.upper - self.slack / 2
+
+    @abstractmethod
+    def finished(self) -> bool:
+        """Sweep; False if the budget ended before the end."""
+
+    @abstractmethod
+    def proof(self) -> SweepProof:
+        """What the checker needs besides the claim."""
+
+    def _rows(self) -> Ints:
+        """The rows of positive weight, in the order that suits the sweep."""
+        return np.flatnonzero(self.task.rows.w > 0)
+
+    def fit(self, sets: Ints) -> None:
+        """Fit sets (positions) exactly, until the budget is over; the best one may become the incumbent."""
+        for start in range(0, len(sets), FITS_AT_ONCE):
+            if self.task.budget.over:
+                return
+            part = sets[start : start + FITS_AT_ONCE]
+            fits = fit_supports(self.task.problem, np.sort(self.columns[part], axis=1))
+            self.counts["fits"] += len(part)
+            best = int(np.argmin(fits.objective))
+            if fits.objective[best] < self.upper:
+                self.upper, self.support = float(fits.objective[best]), tuple(map(int, fits.supports[best]))

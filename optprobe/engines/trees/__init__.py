@@ -1,0 +1,1 @@
+"""Branch and cut: one tree, its nodes and its leaves of pairs."""

@@ -18,10 +18,10 @@ from optprobe.activations import (
     ExtractionProgress,
     MomentStore,
     accumulate,
-    accumulation,
     load_labelled,
     prepare,
 )
+from optprobe.activations.summaries import accumulation
 from optprobe.cli.main import main
 from optprobe.errors import InputError
 

@@ -15,7 +15,7 @@ from formulations import SparseProbeProblem, fit_support, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.engines import Budget, Progress, Status, solve
 from optprobe.engines.engine import Task, engine_named
-from optprobe.engines.kernels import cpu, hinge, minorant
+from optprobe.engines.kernels import hinge, minorant, squared
 from optprobe.engines.sweeps import dual_sweep
 from optprobe.engines.sweeps import hinge as hinge_sweep
 from optprobe.engines.sweeps import logistic as minorant_sweep
@@ -83,8 +83,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         return spy
 
     for module, name, size in (
-        (cpu, "third_neurons", lambda *given: len(given[1])),
-        (cpu, "edge_children", lambda *given: len(given[4])),
+        (squared, "third_neurons", lambda *given: len(given[1])),
+        (squared, "edge_children", lambda *given: len(given[4])),
         (minorant, "below_minorant", lambda *given: len(given[0])),
         (minorant, "open_pairs", lambda *given: 0),
         (minorant, "open_triples", lambda *given: 0),

@@ -11,7 +11,7 @@ import numba.core.caching
 numba.core.caching.CacheImpl._locator_classes = []  # no folder can be written
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
-    from optprobe.engines.kernels import linear, newton, options
+    from optprobe.engines.kernels import linear, options, relaxation
 import numpy as np
 x = np.array([6.0, 3.0])
 linear.solve(np.diag([2.0, 3.0]), x)

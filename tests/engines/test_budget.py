@@ -19,7 +19,7 @@ from optprobe.engines.kernels import hinge, minorant, squared
 from optprobe.engines.sweeps import dual_sweep
 from optprobe.engines.sweeps import hinge as hinge_sweep
 from optprobe.engines.sweeps import logistic as minorant_sweep
-from optprobe.engines.sweeps import squared as enumeration
+from optprobe.engines.sweeps import squared as squared_sweep
 from optprobe.engines.sweeps.squared import dense_bound
 from optprobe.engines.trees import branch_and_cut, pair_leaves
 from optprobe.heuristics import search
@@ -67,8 +67,15 @@ def poor_task(problem: SparseProbeProblem, budget: Budget) -> Task:
     return Task(problem, support, float(fit_support(problem, support).objective[0]), 1e-6, budget)
 
 
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    """Every loop is compiled, since one that calls another cannot be compiled with a spy in its place."""
+    for loss, k, method in SWEEPS:
+        engine_named(method).run(poor_task(instance(loss, k)[0], Budget()))
+
+
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def begun(compiled: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What the loops of the engines are called with, in order: their names and how many sets they get.
 
     One thread and small parts, so that the order of looks and calls is that of the code.
@@ -97,11 +104,11 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         monkeypatch.setattr(module, "FITS_AT_ONCE", AT_ONCE)
     for module in (minorant_sweep, pair_leaves):
         monkeypatch.setattr(module, "BOUNDED_AT_ONCE", AT_ONCE)
-    for module in (enumeration, minorant_sweep, hinge_sweep, branch_and_cut):
+    for module in (squared_sweep, minorant_sweep, hinge_sweep, branch_and_cut):
         monkeypatch.setattr(module, "cpu_count", lambda: 1)
     monkeypatch.setattr(minorant_sweep, "CLOSED_AT_MOST", AT_ONCE)
-    monkeypatch.setattr(enumeration, "PAIRS_A_CALL", AT_ONCE)
-    monkeypatch.setattr(enumeration, "EDGES_A_CALL", AT_ONCE)
+    monkeypatch.setattr(squared_sweep, "PAIRS_A_CALL", AT_ONCE)
+    monkeypatch.setattr(squared_sweep, "EDGES_A_CALL", AT_ONCE)
     return calls
 
 
@@ -166,6 +173,17 @@ def test_a_budget_that_is_longer_ends_with_the_later_one() -> None:
     whole.interrupted = True
     assert whole.at_least(1e-9).over
     assert not whole.at_least(1000.0).over
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-148, 1e-146, 1e-145, 1e-144, 1e-130, 1.0, 1e100])
+@pytest.mark.parametrize("seed", range(20))
+def test_conjugate_gradients_end_where_they_have_converged(seed: int, size: float) -> None:
+    """Five columns are solved in five steps, and what is left underflows in the rest: no division by zero."""
+    draw = np.random.default_rng(seed)
+    A = np.eye(5) + 0.1 * draw.normal(size=(5, 5))
+    A, c = A @ A.T, size * draw.normal(size=5)
+    found = squared_sweep._near_solution(A, c, Budget())
+    np.testing.assert_allclose(A @ found, c, atol=1e-12 * size)
 
 
 @pytest.mark.parametrize("looks", [0, 1, 7])

@@ -63,6 +63,7 @@ LOOSENED = 1 - 1e-9
 CAPACITY = 1 << 16
 EDGES_A_CALL, PAIRS_A_CALL = 128, 1 << 14
 """Edges, and pairs that are tried with every third neuron, between two looks at the budget."""
+EPSILON = float(np.finfo(np.float64).eps)
 DENSE_STEPS, LEAST_DENSE = 50, 0.2
 """Steps of conjugate gradients for the bound that is left when the budget ends, and the seconds that they may have."""
 WORTH_ROUNDING = 64
@@ -123,11 +124,12 @@ def dense_bound(task: Task) -> float:
 
 
 def _near_solution(A: Floats, c: Floats, budget: Budget) -> Floats:
-    """x with A x near c, by conjugate gradients from 0: `DENSE_STEPS` of them, or until the budget is over."""
+    """x with A x near c, by conjugate gradients from 0, at most `DENSE_STEPS` of them, until the budget is over."""
     x, residual, direction = np.zeros_like(c), c.copy(), c.copy()
     square = residual @ residual
+    least = square * EPSILON**2
     for _ in range(DENSE_STEPS):
-        if not square > 0 or budget.over:
+        if not square > least or budget.over:
             break
         product = A @ direction
         step = square / (direction @ product)

@@ -58,30 +58,21 @@ class Certificate(Shown):
 
         Raises `InputError` where the folder cannot be written, or the certificate is none that could be read again.
         """
-        return write_file(Path(path), self._content())
+        return write_file(Path(path), self.content)
 
     def save_beside(self, folder: str | Path) -> Path:
         """Write the file to a folder under its `file_name`, with a number where a different file has that name.
 
         Nothing is overwritten, and the same certificate is not written twice. Returns the path; raises as `save` does.
         """
-        return write_beside(Path(folder) / self.file_name, self._content())
+        return write_beside(Path(folder) / self.file_name, self.content)
 
-    def _line(self) -> str:
-        problem, result = self.claim.problem, self.claim.result
-        return (
-            f"Certificate (not verified here): neurons {list(result.support)}, k = {problem.k}, {problem.loss} loss, "
-            f"objective {result.upper_bound:.9g}, every other set at least {result.lower_bound:.9g}"
-        )
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file: those that `load` read, or that `save` would write.
 
-    def _table(self) -> Table:
-        problem, data, author = self.claim.problem, self.claim.data, self.claim.author
-        said = {"ridge": f"{problem.ridge:g}", "class weights": problem.class_weight, "proof": self.claim.proof.kind}
-        size = {"rows": data.n_rows, "neurons": data.n_neurons}
-        return facts({**size, **said, "engine": author.engine, "regime": author.regime, **author.scope})
-
-    def _content(self) -> bytes:
-        """The bytes of the file."""
+        Raises `InputError` where the certificate is none that could be read again.
+        """
         try:
             parse_claim(self.claim.text)
         except (checker.Rejected, ValueError) as rejected:
@@ -96,6 +87,19 @@ class Certificate(Shown):
         header = checker.canonical({"__metadata__": stated, **layout}).encode()
         header += b" " * (-len(header) % 8)
         return len(header).to_bytes(8, "little") + header + body
+
+    def _line(self) -> str:
+        problem, result = self.claim.problem, self.claim.result
+        return (
+            f"Certificate (not verified here): neurons {list(result.support)}, k = {problem.k}, {problem.loss} loss, "
+            f"objective {result.upper_bound:.9g}, every other set at least {result.lower_bound:.9g}"
+        )
+
+    def _table(self) -> Table:
+        problem, data, author = self.claim.problem, self.claim.data, self.claim.author
+        said = {"ridge": f"{problem.ridge:g}", "class weights": problem.class_weight, "proof": self.claim.proof.kind}
+        size = {"rows": data.n_rows, "neurons": data.n_neurons}
+        return facts({**size, **said, "engine": author.engine, "regime": author.regime, **author.scope})
 
     def _stored(self, name: str, entry: Mapping[str, Any]) -> bytes:
         array = np.asarray(self.arrays[name])

@@ -38,7 +38,7 @@ DATA is an .npz of rows, or a file of moments for a claim about them: `moments`.
 from .check import verify, verify_from_moments
 from .claim import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
 from .data import value_digest
-from .file import FORMAT, content_digest, layout, read
+from .file import FORMAT, content_digest, layout, read, read_claim
 from .limits import Limits
 from .moments import FileOfMoments, Moments, read_moments
 from .outcome import Rejected, Undecided, Unusable
@@ -67,6 +67,7 @@ __all__ = [
     "content_digest",
     "layout",
     "read",
+    "read_claim",
     "read_moments",
     "shown",
     "value_digest",

@@ -30,27 +30,46 @@ def read(path: str, limits: Limits | None = None) -> tuple[Claim, dict[str, Arra
     Raises `Rejected` where the file is not what a certificate must be, `Unusable` where there is none.
     """
     try:
-        size = os.stat(path).st_size
         with open(path, "rb") as file:
-            header, start = _header(file, size)
-            metadata = header.pop("__metadata__", None)
-            text, form, stated = entries(metadata, "the metadata", "claim", "format", "sha256")
-            require(form == FORMAT, f"the format is {form!r}, and this checker reads {FORMAT!r}")
-            require(type(text) is str, "the claim is no text")
-            claim = parse_claim(text)
+            claim, text, stated = _stated(file)
             expected, end = layout(claim)
-            require(canonical(header) == canonical(expected), "the arrays are not those that the claim needs")
-            require(
-                start + end == size,
-                f"the file is truncated or too long: {size} bytes, and its header needs {start + end}",
-            )
             (limits or Limits()).room(end / 4, "reading the certificate")
             body = file.read(end)
     except OSError as error:
         raise Unusable(f"the file {path} cannot be read: {error.strerror}") from error
-    found = content_digest(text, header, body)
+    found = content_digest(text, expected, body)
     require(found == stated, f"the content was altered: its sha256 is {found[:16]}..., and the file says another")
     return claim, {name: _array(name, entry, body) for name, entry in expected.items()}
+
+
+def read_claim(path: str) -> Claim:
+    """The claim of a certificate file, from its header: the arrays are not read, and so no digest is compared.
+
+    Raises as `read` does.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _stated(file)[0]
+    except OSError as error:
+        raise Unusable(f"the file {path} cannot be read: {error.strerror}") from error
+
+
+def _stated(file: BinaryIO) -> tuple[Claim, str, str]:
+    """The claim, its text and the digest that the header states; the file ends where the claim's arrays do."""
+    size = os.fstat(file.fileno()).st_size
+    header, start = _header(file, size)
+    metadata = header.pop("__metadata__", None)
+    text, form, stated = entries(metadata, "the metadata", "claim", "format", "sha256")
+    require(form == FORMAT, f"the format is {form!r}, and this checker reads {FORMAT!r}")
+    require(type(text) is str, "the claim is no text")
+    claim = parse_claim(text)
+    expected, end = layout(claim)
+    require(canonical(header) == canonical(expected), "the arrays are not those that the claim needs")
+    require(
+        start + end == size,
+        f"the file is truncated or too long: {size} bytes, and its header needs {start + end}",
+    )
+    return claim, text, stated
 
 
 def layout(claim: Claim) -> tuple[dict[str, Any], int]:

@@ -1,14 +1,25 @@
-"""How a certificate is cited: a BibTeX entry and one sentence, which say what was verified and what is only claimed."""
+"""How certificates are cited: BibTeX, CSL-JSON, one sentence, a LaTeX table, an SWHID.
+
+They say what was verified and what is only claimed. A local path is cited by its last component.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PureWindowsPath
 from typing import Any
 
+from optprobe.certificates.checker import Result, canonical
+from optprobe.certificates.checker.claim import LEAST
 from optprobe.certificates.format import Certificate
 
+Cited = tuple[Certificate, str, bool]
+"""A certificate, the sha256 of its file, and whether a checker accepted it."""
+
 ENTRY = """@misc{{optprobe-{identity},
-  title        = {{Certificate of a {k}-sparse probe: neurons {support}}},
+  title        = {{{title}}},
   author       = {{{{optprobe {version}}}}},
   howpublished = {{optprobe certificate, sha256:{digest}}},
   note         = {{{sentence}}},
@@ -20,9 +31,36 @@ LATEX = {
     "}": r"\textbraceright{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     **{character: f"\\{character}" for character in "$&#%_"},
 }
 """What LaTeX and BibTeX would take for something else; BibTeX counts braces even behind a backslash."""
+LOCAL = re.compile(r"(file:|[A-Za-z]:)?[/\\]|~|\.{1,2}([/\\]|$)|file:")
+"""How a local path begins; ``organisation/model`` is the name of a model."""
+COLUMNS = dict(
+    zip(
+        (
+            "certificate",
+            "model",
+            "layer",
+            "feature",
+            "k",
+            "loss",
+            "ridge",
+            "neurons",
+            "objective",
+            "lower bound",
+            "status",
+        ),
+        "llrlrlrlrrl",
+    )
+)
+"""Columns of the table with their alignment.
+
+The first is of digits, since LaTeX reads a bracket or a star at the beginning of a row as its own.
+"""
 
 
 def bibtex(certificate: Certificate, digest: str, certified: bool) -> str:
@@ -30,12 +68,75 @@ def bibtex(certificate: Certificate, digest: str, certified: bool) -> str:
     claim = certificate.claim
     return ENTRY.format(
         identity=digest[:12],
-        k=claim.problem.k,
-        support=", ".join(map(str, claim.result.support)),
-        version=_escaped(str(claim.author.versions.get("optprobe", ""))),
+        title=_title(certificate),
+        version=_escaped(_text(without_folders(claim.author.versions.get("optprobe", "")))),
         digest=digest,
         sentence=_escaped(sentence(certificate, certified)),
     )
+
+
+def csl_json(certificate: Certificate, digest: str, certified: bool) -> dict[str, Any]:
+    """An item of CSL-JSON, which reference managers and pandoc read; arguments as those of `bibtex`."""
+    version = without_folders(certificate.claim.author.versions.get("optprobe", ""))
+    return {
+        "id": f"optprobe-{digest[:12]}",
+        "type": "dataset",
+        "title": _title(certificate),
+        "author": [{"literal": f"optprobe {version}".strip()}],
+        "genre": "optprobe certificate",
+        "number": f"sha256:{digest}",
+        "note": sentence(certificate, certified),
+    }
+
+
+def latex_table(selection: Iterable[Cited]) -> str:
+    """A plain ``tabular`` of several certificates, one a row."""
+    rows = [" & ".join(map(_escaped, _cells(*cited))) for cited in selection]
+    lines = [rf"{row} \\" for row in (" & ".join(COLUMNS), *rows)]
+    lines.insert(1, r"\hline")
+    return "\n".join([rf"\begin{{tabular}}{{{''.join(COLUMNS.values())}}}", *lines, r"\end{tabular}"])
+
+
+def _cells(certificate: Certificate, digest: str, certified: bool) -> tuple[str, ...]:
+    claim = certificate.claim
+    problem, result = claim.problem, claim.result
+    said = [_text(without_folders(claim.author.scope.get(name))) for name in ("model", "layer", "feature")]
+    return (
+        *(digest[:12], *said, str(problem.k), problem.loss, f"{problem.ridge:g}"),
+        ", ".join(map(str, result.support)),
+        *(f"{result.upper_bound:.9g}", f"{result.lower_bound:.9g}"),
+        f"{'certified' if certified else 'claimed'}: {achieved(result)}",
+    )
+
+
+def swhid(content: bytes) -> str:
+    """The Software Heritage identifier of a file with this content, which is git's name of it."""
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return f"swh:1:cnt:{blob.hexdigest()}"
+
+
+def relative_gap(result: Result) -> float:
+    """The gap as a share of the upper bound; 0 where that is no larger than the least number of a claim."""
+    upper = result.upper_bound
+    return (upper - result.lower_bound) / abs(upper) if abs(upper) >= LEAST else 0.0
+
+
+def achieved(result: Result) -> str:
+    """What the bounds say of the set, in words."""
+    if result.optimal:
+        return f"optimal to {result.upper_bound - result.lower_bound:.1g}"
+    return f"best known, gap {100 * relative_gap(result):.1f}%"
+
+
+def without_folders(value: Any) -> Any:
+    """A value of a scope as others may see it: of every text that is a local path, the last component."""
+    if isinstance(value, Mapping):
+        return {without_folders(name): without_folders(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(part) for part in value]
+    if isinstance(value, str) and LOCAL.match(value):
+        return PureWindowsPath(value).name or "a local path"
+    return value
 
 
 def sentence(certificate: Certificate, certified: bool) -> str:
@@ -56,19 +157,25 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     )
     setting = f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}; {rows}"
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
-    among = f"Among {_among(certificate)}{_where(claim.author.scope)}"
-    feature = f" for the feature {claim.author.scope['feature']!r}" if claim.author.scope.get("feature") else ""
+    scope = without_folders(claim.author.scope)
+    among = f"Among {_among(certificate)}{_where(scope)}"
+    feature = f" for the feature {scope['feature']!r}" if scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound
     if result.optimal:
         return (
             f"{among}, no set of {problem.k}{feature} has a {problem.loss} objective below {lower:.9g}; the {neurons} "
             f"{support} attain {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
         )
-    gap = (upper - lower) / abs(upper) if upper else 0.0
     return (
-        f"{among}, the {neurons} {support} are the best known set of {problem.k}{feature}, gap {100 * gap:.1f}%: "
+        f"{among}, the {neurons} {support} are the best known set of {problem.k}{feature}, "
+        f"gap {100 * relative_gap(result):.1f}%: "
         f"objective {upper:.9g}, {sure} lower bound {lower:.9g} ({setting}{unsure})."
     )
+
+
+def _title(certificate: Certificate) -> str:
+    claim = certificate.claim
+    return f"Certificate of a {claim.problem.k}-sparse probe: neurons {', '.join(map(str, claim.result.support))}"
 
 
 def _among(certificate: Certificate) -> str:
@@ -83,3 +190,8 @@ def _where(scope: Mapping[str, Any]) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(LATEX.get(character, character) for character in text)
+
+
+def _text(value: Any) -> str:
+    """A value of any JSON type in a cell."""
+    return value if isinstance(value, str) else "" if value is None else canonical(value)

@@ -1,19 +1,28 @@
-"""``optprobe cite``: BibTeX and one sentence with scope and bounds."""
+"""``optprobe cite``: BibTeX and one sentence with scope and bounds, CSL-JSON, an SWHID, or a table in LaTeX."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optprobe.cli.shared import add_data_arguments
 from optprobe.cli.verify import LIMITS, add_limit_arguments, checked
 from optprobe.errors import InputError
 
+if TYPE_CHECKING:
+    from optprobe.certificates.citation import Cited
+
 HELP = "print BibTeX and one sentence for a certificate; with --data it is verified first"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
+    parser.add_argument("certificate", metavar="CERTIFICATE", type=Path, nargs="+", help="a file, or an id: --registry")
+    parser.add_argument("--registry", metavar="DIR", type=Path, help="the registry in which ids are looked up")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("text", "bibtex", "csl", "swhid"), default="text", help="default: text")
+    form.add_argument("--latex", action="store_true", help="one table of all certificates")
     add_data_arguments(parser, positional=False, required=False)
     add_limit_arguments(parser)
     parser.set_defaults(fast=True, exhaustive=False, exact=False)
@@ -21,19 +30,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.certificates import Certificate
-    from optprobe.certificates.citation import bibtex, sentence
     from optprobe.files import file_digest
 
-    certified = False
-    if arguments.data is not None:
-        verdict = checked(arguments)
-        if not verdict.accepted:
-            print(verdict)
-            return verdict.exit_code
-        certified = True
-    elif idle := [name for name in ("feature", "layer", *LIMITS) if getattr(arguments, name) is not None]:
+    certified = arguments.data is not None
+    if not certified and (idle := [n for n in ("feature", "layer", *LIMITS) if getattr(arguments, n) is not None]):
         option = idle[0].replace("_", "-")
         raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
-    certificate = Certificate.load(arguments.certificate)
-    print(f"{bibtex(certificate, file_digest(arguments.certificate), certified)}\n\n{sentence(certificate, certified)}")
+    cited: list[Cited] = []
+    for path in _paths(arguments):
+        if certified:
+            verdict = checked(argparse.Namespace(**{**vars(arguments), "certificate": path}))
+            if not verdict.accepted:
+                print(verdict)
+                return verdict.exit_code
+        cited.append((Certificate.load(path), file_digest(path), certified))
+    print(_written(cited, "latex" if arguments.latex else arguments.format))
     return 0
+
+
+def _paths(arguments: argparse.Namespace) -> list[Path]:
+    """The files of the certificates; with a registry, what can be an id of it is one."""
+    from optprobe.registry import Registry
+    from optprobe.registry.folder import is_id
+
+    if arguments.registry is None:
+        return list(arguments.certificate)
+    if not any(is_id(str(name)) for name in arguments.certificate):
+        raise InputError(
+            "--registry is where ids are looked up, and there is none: give six or more digits of a sha256"
+        )
+    registry = Registry(arguments.registry)
+    return [registry.path(str(name)) if is_id(str(name)) else name for name in arguments.certificate]
+
+
+def _written(cited: list[Cited], form: str) -> str:
+    from optprobe.certificates.citation import bibtex, csl_json, latex_table, sentence, swhid
+
+    if form == "latex":
+        return latex_table(cited)
+    if form == "csl":
+        return json.dumps([csl_json(*one) for one in cited], indent=1, allow_nan=False)
+    if form == "swhid":
+        return "\n".join(swhid(certificate.content) for certificate, *_ in cited)
+    if form == "bibtex":
+        return "\n\n".join(bibtex(*one) for one in cited)
+    return "\n\n".join(
+        f"{bibtex(*one)}\n\n{sentence(certificate, certified)}" for one in cited for certificate, _, certified in [one]
+    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optprobe.engines import Solution, Status, solve
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
     from optprobe.probe import KSparseProbe
+    from optprobe.registry import Registry
 
 _HOMES = {
     "Activations": "activations",
@@ -35,6 +36,7 @@ _HOMES = {
     "MomentProblem": "data",
     "Moments": "data",
     "OptprobeError": "errors",
+    "Registry": "registry",
     "Solution": "engines",
     "SparseProbeProblem": "data",
     "Status": "engines",
@@ -64,6 +66,7 @@ __all__ = [
     "MomentProblem",
     "Moments",
     "OptprobeError",
+    "Registry",
     "Solution",
     "SparseProbeProblem",
     "Status",

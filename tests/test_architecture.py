@@ -50,6 +50,7 @@ ROOMS = {
     "engines.sweeps": ("optprobe.engines.sweeps",),
     "engines.mips": ("optprobe.engines.mips",),
     "engines": ("optprobe.engines",),
+    "registry": ("optprobe.registry",),
     "optprobe": ("optprobe",),
     "report": ("optprobe.report",),
     "cli": ("optprobe.cli", "optprobe.__main__", "optprobe.quickstart"),
@@ -89,15 +90,17 @@ ARROWS = {
         *("formulations", "ground", "heuristics", "certificates", "certificates.checker"),
         *("engines.engine", "engines.trees", "engines.sweeps"),
     ),
+    "registry": ("formulations", "ground", "certificates", "certificates.checker"),
     "optprobe": (
         *("formulations", "ground", "features", "heuristics"),
-        *("activations", "certificates", "engines"),
+        *("activations", "certificates", "engines", "registry"),
     ),
     "report": ("formulations", "ground", "activations", "certificates", "engines", "optprobe"),
     "cli": (
         *("formulations", "ground", "features", "heuristics", "activations", "activations.model"),
         *("activations.store", "activations.extraction", "activations.summaries"),
-        *("certificates", "certificates.exact", "engines", "engines.engine", "optprobe", "report"),
+        *("certificates", "certificates.checker", "certificates.exact", "engines", "engines.engine"),
+        *("registry", "optprobe", "report"),
     ),
     "experiments": (
         *("formulations", "ground", "features", "heuristics", "activations"),

@@ -1,0 +1,133 @@
+"""What is wrong in a registry: files that are not what their names say, and certificates that contradict each other."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from formulations import MomentProblem, ProbeProblem, SparseProbeProblem
+from optprobe.certificates import Certificate, Verdict, verify
+from optprobe.certificates.checker import Claim, Rejected, Undecided, Unusable, read_claim, shown
+from optprobe.errors import InputError, OptprobeError
+from optprobe.files import file_digest
+from optprobe.registry.folder import certificate_path, contents, note_path
+from optprobe.registry.notes import read_note, write_note
+from optprobe.registry.record import ID, digests, problem_key
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    sha256 : str or None
+        The certificate that it is about, by the name of its file; None of a file that is none.
+    kind : {"damaged", "renamed", "foreign", "unfinished", "note", "rejected", "undecided", "contradiction"}
+    sentence : str
+    """
+
+    sha256: str | None
+    kind: str
+    sentence: str
+
+
+def check(folder: Path, sample: int | None, seed: int, data: Iterable[ProbeProblem]) -> list[Finding]:
+    """The findings of `optprobe.registry.Registry.check`, whose parameters these are."""
+    if sample is None and seed != 0:
+        raise InputError("the seed is that of a sample, and none is drawn: give a sample too")
+    if sample is not None and sample < 1:
+        raise InputError(f"the sample is {sample}: give a number from 1")
+    there = contents(folder)
+    findings = [
+        *(Finding(None, "foreign", _said(path, "is no file of a registry")) for path in sorted(there.foreign)),
+        *(
+            Finding(None, "unfinished", _said(path, "was never written to its end"))
+            for path in sorted(there.unfinished)
+        ),
+    ]
+    names = sorted(there.certificates)
+    drawn = set(names if sample is None else random.Random(seed).sample(names, min(sample, len(names))))
+    claims: dict[str, Claim] = {}
+    for sha256 in names:
+        read = _read(certificate_path(folder, sha256), sha256, sha256 in drawn)
+        if isinstance(read, Finding):
+            findings.append(read)
+        else:
+            claims[sha256] = read
+    for problem in data:
+        findings.extend(_verified(folder, {name: claims[name] for name in drawn & claims.keys()}, problem))
+    verified: dict[str, bool] = {}
+    for sha256, claim in claims.items():
+        path = note_path(folder, sha256)
+        note = read_note(path, sha256, claim)
+        if note is not None:
+            verified[sha256] = note["status"] == "accepted"
+        elif path.exists():
+            findings.append(Finding(sha256, "note", _said(path, "is no note about that certificate, and is ignored")))
+        if note is not None and note["status"] == "rejected":
+            findings.append(Finding(sha256, "rejected", f"{sha256[:ID]} was rejected here: {shown(note['reason'])}"))
+    return [*findings, *_contradictions(claims, verified)]
+
+
+def _said(path: Path, what: str) -> str:
+    return shown(f"{path} {what}")
+
+
+def _read(path: Path, sha256: str, whole: bool) -> Claim | Finding:
+    """The claim of a file, whose arrays and digests are looked at where the ``whole`` is read; or what is wrong."""
+    try:
+        claim = Certificate.load(path).claim if whole else read_claim(str(path))
+        digest = file_digest(path) if whole else sha256
+    except (OptprobeError, Rejected, Unusable, Undecided, OSError) as error:
+        return Finding(sha256, "damaged", shown(f"{path.name} is no certificate that can be read: {error}"))
+    if digest != sha256:
+        return Finding(sha256, "renamed", f"{path.name} holds the certificate {digest}, and its name says another")
+    return claim
+
+
+def _verified(folder: Path, claims: dict[str, Claim], problem: ProbeProblem) -> Iterator[Finding]:
+    """Verify every certificate about the data of a problem, and note the verdicts."""
+    about = [sha256 for sha256, claim in sorted(claims.items()) if digests(claim) == dict(problem.digests)]
+    if not about:
+        raise InputError(f"none of the certificates read is about the data of {problem!r}: leave it out")
+    for sha256 in about:
+        verdict = _verdict(certificate_path(folder, sha256), problem)
+        if verdict.outcome == "undecided":
+            yield Finding(sha256, "undecided", f"{sha256[:ID]} is undecided: {shown(verdict.reason)}")
+            continue
+        with suppress(InputError):  # a registry that cannot be written has no notes
+            write_note(note_path(folder, sha256), sha256, claims[sha256], verdict)
+        if verdict.outcome == "rejected":
+            yield Finding(sha256, "rejected", f"{sha256[:ID]} is rejected: {shown(verdict.reason)}")
+
+
+def _verdict(path: Path, problem: ProbeProblem) -> Verdict:
+    if isinstance(problem, MomentProblem):
+        return verify(path, moments=problem.moments, fast=True)
+    if not isinstance(problem, SparseProbeProblem):
+        raise InputError(f"{problem!r} is no problem about rows or moments")
+    return verify(path, problem.X, problem.y, problem.sample_weight, fast=True)
+
+
+def _contradictions(claims: dict[str, Claim], verified: dict[str, bool]) -> Iterator[Finding]:
+    """Certificates whose lower bound is above what another of the same problem reaches; each with the best of those."""
+    groups = defaultdict(list)
+    for sha256, claim in claims.items():
+        groups[problem_key(claim)].append((claim.result.upper_bound, sha256))
+    words = {True: "verified here", False: "rejected here", None: "not verified here"}
+    for group in groups.values():
+        upper, best = min(group)
+        for _, sha256 in sorted(group, key=lambda pair: pair[1]):
+            lower = claims[sha256].result.lower_bound
+            if lower > upper:
+                yield Finding(
+                    sha256,
+                    "contradiction",
+                    f"{sha256[:ID]} ({words[verified.get(sha256)]}) says that no set is below {lower:.12g}, and "
+                    f"{best[:ID]} ({words[verified.get(best)]}) that one reaches {upper:.12g}: one of them is false",
+                )

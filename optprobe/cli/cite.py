@@ -50,11 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _paths(arguments: argparse.Namespace) -> list[Path]:
     """The files of the certificates; with a registry, what can be an id of it is one."""
+    if arguments.registry is None:
+        return list(arguments.certificate)
     from optprobe.registry import Registry
     from optprobe.registry.folder import is_id
 
-    if arguments.registry is None:
-        return list(arguments.certificate)
     if not any(is_id(str(name)) for name in arguments.certificate):
         raise InputError(
             "--registry is where ids are looked up, and there is none: give six or more digits of a sha256"

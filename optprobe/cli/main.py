@@ -36,6 +36,7 @@ COMMANDS = (
     "compare",
     "verify",
     "cite",
+    "registry",
     "neurons",
 )
 

@@ -197,6 +197,6 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
-def print_json(record: dict[str, Any]) -> None:
-    """One JSON object on one line of standard output."""
+def print_json(record: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """One JSON object, or one list of them, on one line of standard output."""
     print(json.dumps(record, allow_nan=False))

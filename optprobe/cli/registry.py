@@ -1,0 +1,162 @@
+"""``optprobe registry``: certificates in one folder, added with their verdict, listed, checked and exported."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optprobe.cli.shared import print_json
+from optprobe.cli.verify import LIMITS, add_limit_arguments, checked
+from optprobe.errors import CertificateRejected, InputError
+
+if TYPE_CHECKING:
+    from optprobe.certificates import Verdict
+    from optprobe.registry import Registry
+
+HELP = "keep certificates in a folder by their sha256: add | list | show | check | export"
+FILTERS = ("model", "layer", "feature", "dataset", "k", "loss", "ridge", "status", "neuron")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="add | list | show | check | export")
+    add = actions.add_parser("add", help="verify certificates with their data, and add them")
+    add.add_argument("certificates", metavar="CERT", type=Path, nargs="+")
+    add.add_argument(
+        "--data",
+        metavar="DATA",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="what they are about, an .npz or a folder from extract or moments; without it they are not verified here",
+    )
+    add_limit_arguments(add)
+    listing = actions.add_parser("list", help="the best certificate of each problem, one a line")
+    for name in ("model", "feature", "dataset"):
+        listing.add_argument(f"--{name}")
+    listing.add_argument("--layer", type=int)
+    listing.add_argument("--k", type=int)
+    listing.add_argument("--loss", choices=("squared", "logistic", "hinge"))
+    listing.add_argument("--ridge", type=float)
+    listing.add_argument("--status", choices=("optimal", "gap"))
+    listing.add_argument("--neuron", type=int, metavar="J", help="a neuron of the set")
+    listing.add_argument("--all", action="store_true", help="also those that another certificate supersedes")
+    listing.add_argument("--json", action="store_true", help="print one JSON list")
+    show = actions.add_parser("show", help="what a certificate claims, and what was verified of it here")
+    show.add_argument("id", metavar="ID", help="six or more digits of the sha256")
+    show.add_argument("--json", action="store_true", help="print one JSON object")
+    check = actions.add_parser("check", help="read everything again; exit 1 where something is wrong")
+    check.add_argument("--sample", type=int, metavar="N", help="read the whole of so many files only, at random")
+    check.add_argument("--json", action="store_true", help="print one JSON list")
+    export = actions.add_parser("export", help="records as a table, or certificates as an RO-Crate")
+    export.add_argument("--to", type=Path, required=True, metavar="TO", help="new FILE.csv, FILE.parquet or folder")
+    for action in (add, listing, show, check, export):
+        action.add_argument("--registry", type=Path, required=True, metavar="DIR", help="the folder of the registry")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from optprobe.registry import Registry
+
+    actions = {"add": _add, "list": _list, "show": _show, "check": _check, "export": _export}
+    return actions[arguments.action](Registry(arguments.registry), arguments)
+
+
+def _add(registry: Registry, arguments: argparse.Namespace) -> int:
+    """Add what is not rejected; the largest exit code of all certificates."""
+    if not arguments.data and (idle := [name for name in LIMITS if getattr(arguments, name) is not None]):
+        option = idle[0].replace("_", "-")
+        raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
+    if missing := [path for path in (*arguments.certificates, *arguments.data) if not path.exists()]:
+        raise InputError(f"there is no {missing[0]}, and nothing was added")
+    return max([_added(registry, path, arguments) for path in arguments.certificates])
+
+
+def _added(registry: Registry, path: Path, arguments: argparse.Namespace) -> int:
+    """Add one certificate, and print how that went. Returns the exit code of its verdict."""
+    from optprobe.certificates.checker import shown
+
+    try:
+        verdict = _verdict(path, arguments)
+        if verdict is not None and verdict.outcome == "undecided":
+            print(shown(f"{path}: undecided, and not added: {verdict.reason}"))
+            return verdict.exit_code
+        sha256 = registry.add(path, verdict)
+    except CertificateRejected as rejected:
+        print(shown(f"{path}: rejected, and not added: {rejected}"))
+        return 1
+    print(shown(f"{sha256}  {path}  {'not verified here' if verdict is None else 'verified'}"))
+    return 0
+
+
+def _verdict(path: Path, arguments: argparse.Namespace) -> Verdict | None:
+    """The verdict on a certificate by whichever of the data it is about; None without data.
+
+    Raises `CertificateRejected` where none of them proves it, and `InputError` where none of them can be used.
+    """
+    from optprobe.certificates import Verdict
+
+    limits = {name: getattr(arguments, name) for name in LIMITS}
+    found: list[Verdict | InputError] = []
+    for data in arguments.data:
+        named = {"certificate": path, "data": data, "feature": None, "layer": None}
+        try:
+            verdict = checked(argparse.Namespace(**named, **limits, fast=True, exhaustive=False, exact=False))
+        except InputError as error:
+            found.append(error)
+            continue
+        assert isinstance(verdict, Verdict)
+        if verdict.accepted:
+            return verdict
+        found.append(verdict)
+    verdicts = [one for one in found if isinstance(one, Verdict)]
+    if found and not verdicts:
+        raise next(one for one in found if isinstance(one, InputError))
+    if undecided := [verdict for verdict in verdicts if verdict.outcome == "undecided"]:
+        return undecided[0]
+    if verdicts:
+        raise CertificateRejected("; ".join(dict.fromkeys(verdict.reason for verdict in verdicts)))
+    return None
+
+
+def _list(registry: Registry, arguments: argparse.Namespace) -> int:
+    filters = {name: getattr(arguments, name) for name in FILTERS}
+    records = registry.find(**filters, superseded=None if arguments.all else False)
+    if arguments.json:
+        print_json(records.rows)
+    else:
+        print(replace(records, most=len(records)))
+    return 0
+
+
+def _show(registry: Registry, arguments: argparse.Namespace) -> int:
+    from optprobe.certificates.checker import canonical, shown
+
+    record, note = registry.record(arguments.id), registry.note(arguments.id)
+    if arguments.json:
+        print_json({**record, "note": note})
+        return 0
+    said = {name: value for name, value in record.items() if value is not None and name not in ("verified", "data")}
+    for name, value in {**said, **{f"sha256 of {part}": digest for part, digest in record["data"].items()}}.items():
+        print(shown(f"{name:<18}{value if isinstance(value, str) else canonical(value)}"))
+    checked_here = "not verified here" if note is None else f"{note['status']} by {note['checker']}, {note['when']}"
+    print(shown(f"{'verified':<18}{checked_here}"))
+    print(shown(f"{'to check it':<18}optprobe verify {registry.path(arguments.id)} --data DATA"))
+    return 0
+
+
+def _check(registry: Registry, arguments: argparse.Namespace) -> int:
+    findings = registry.check(arguments.sample)
+    if arguments.json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        print(*(f"{finding.kind}: {finding.sentence}" for finding in findings), sep="\n", end="\n" if findings else "")
+        print(f"{registry!r}, {len(findings):,} findings")
+    return 1 if findings else 0
+
+
+def _export(registry: Registry, arguments: argparse.Namespace) -> int:
+    from optprobe.registry.export import export
+
+    print(export(registry, arguments.to))
+    return 0

@@ -83,7 +83,7 @@ def _added(registry: Registry, path: Path, arguments: argparse.Namespace) -> int
             return verdict.exit_code
         sha256 = registry.add(path, verdict)
     except CertificateRejected as rejected:
-        print(shown(f"{path}: rejected, and not added: {rejected}"))
+        print(shown(f"{path}: rejected, and not added: {str(rejected).removeprefix(f'{path}: ')}"))
         return 1
     print(shown(f"{sha256}  {path}  {'not verified here' if verdict is None else 'verified'}"))
     return 0

@@ -23,7 +23,7 @@ from optprobe.registry.record import problem_key, record_of
 
 VERSION = 1
 """To be raised where tables or records change."""
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds to wait for another process that brings the index up to date; then an index in memory answers."""
 COLUMNS = ("model", "dataset", "feature", "layer", "loss", "class_weight", "ridge", "k", "optimal", "verified")
 """What is searched by equality, in the order in which records are listed."""
@@ -52,6 +52,8 @@ lower bound either, and was verified at least as well (trust: 2 accepted, 1 not 
 
 Query = tuple[str, Sequence[Any]]
 """A condition on the view, and its values."""
+Stamps = dict[str, Stamp]
+"""The files that were there when the question was asked."""
 
 
 def select(folder: Path, query: Query) -> list[dict[str, Any]]:
@@ -59,10 +61,13 @@ def select(folder: Path, query: Query) -> list[dict[str, Any]]:
 
     Raises `InputError` where there is no such folder.
     """
+    there = contents(folder).certificates
+    if not there:
+        return []
     failed: Exception | None = None
     for attempt in (_on_disk, _anew, _copied, _in_memory):
         try:
-            return attempt(folder, query)
+            return attempt(folder, there, query)
         except (sqlite3.Error, OSError, ValueError) as error:
             failed = error
     assert failed is not None
@@ -79,35 +84,35 @@ def column(value: Any) -> str | int | float | None:
     return canonical(plain)
 
 
-def _on_disk(folder: Path, query: Query) -> list[dict[str, Any]]:
+def _on_disk(folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
     with FileLock(folder / LOCK, timeout=PATIENCE), closing(sqlite3.connect(folder / INDEX)) as index:
-        return _answer(index, folder, query)
+        return _answer(index, folder, there, query)
 
 
-def _anew(folder: Path, query: Query) -> list[dict[str, Any]]:
+def _anew(folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
     """From an index that is made anew, where the one that is there cannot be used."""
     with FileLock(folder / LOCK, timeout=PATIENCE):
         for name in (INDEX, f"{INDEX}-journal"):
             (folder / name).unlink(missing_ok=True)
-    return _on_disk(folder, query)
+    return _on_disk(folder, there, query)
 
 
-def _copied(folder: Path, query: Query) -> list[dict[str, Any]]:
+def _copied(folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
     """From a copy in memory of the index that is there, where the folder cannot be written."""
     address = f"{(folder / INDEX).absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(":memory:")) as index:
         with closing(sqlite3.connect(address, uri=True)) as disk:
             disk.backup(index)
-        return _answer(index, folder, query)
+        return _answer(index, folder, there, query)
 
 
-def _in_memory(folder: Path, query: Query) -> list[dict[str, Any]]:
+def _in_memory(folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(":memory:")) as index:
-        return _answer(index, folder, query)
+        return _answer(index, folder, there, query)
 
 
-def _answer(index: sqlite3.Connection, folder: Path, query: Query) -> list[dict[str, Any]]:
-    _bring_up_to_date(index, folder)
+def _answer(index: sqlite3.Connection, folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
+    _bring_up_to_date(index, folder, there)
     where, values = query
     order = ", ".join(COLUMNS[:-2])
     found = index.execute(
@@ -121,14 +126,13 @@ def _answer(index: sqlite3.Connection, folder: Path, query: Query) -> list[dict[
     ]
 
 
-def _bring_up_to_date(index: sqlite3.Connection, folder: Path) -> None:
+def _bring_up_to_date(index: sqlite3.Connection, folder: Path, there: Stamps) -> None:
     """Read what is new or was altered, and forget what is not there."""
     (version,) = index.execute("PRAGMA user_version").fetchone()
     if version == 0:
         index.executescript(SCHEMA)
     elif version != VERSION:
         raise sqlite3.DatabaseError("another version")
-    there = contents(folder).certificates
     known = {sha256: stamps for sha256, *stamps in index.execute("SELECT sha256, stamp, note_stamp FROM files")}
     new = {sha256: stamps for sha256, stamps in there.items() if known.get(sha256) != [*stamps]}
     with index:
@@ -137,7 +141,7 @@ def _bring_up_to_date(index: sqlite3.Connection, folder: Path) -> None:
         index.executemany(f"REPLACE INTO files VALUES ({marks})", _rows(folder, new))
 
 
-def _rows(folder: Path, stamps: dict[str, Stamp]) -> Iterator[tuple[Any, ...]]:
+def _rows(folder: Path, stamps: Stamps) -> Iterator[tuple[Any, ...]]:
     for sha256, stamp in stamps.items():
         try:
             claim = read_claim(str(certificate_path(folder, sha256)))

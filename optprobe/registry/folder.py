@@ -84,7 +84,7 @@ def _stamp(entry: os.DirEntry[str]) -> str:
         status = entry.stat()
     except OSError:
         return ""
-    return f"{status.st_size}.{status.st_mtime_ns}.{status.st_ino}"
+    return f"{status.st_size}.{status.st_mtime_ns}"
 
 
 def _age(entry: os.DirEntry[str]) -> float:

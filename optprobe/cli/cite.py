@@ -55,12 +55,13 @@ def _paths(arguments: argparse.Namespace) -> list[Path]:
     from optprobe.registry import Registry
     from optprobe.registry.folder import is_id
 
-    if not any(is_id(str(name)) for name in arguments.certificate):
-        raise InputError(
-            "--registry is where ids are looked up, and there is none: give six or more digits of a sha256"
-        )
     registry = Registry(arguments.registry)
-    return [registry.path(str(name)) if is_id(str(name)) else name for name in arguments.certificate]
+    ids = [name for name in arguments.certificate if is_id(str(name))]
+    if not ids:
+        raise InputError("--registry is where ids are looked up, and none is given: six or more digits of a sha256")
+    for name in ids:
+        registry.certificate(str(name))  # raises where the file is not what its name says
+    return [registry.path(str(name)) if name in ids else name for name in arguments.certificate]
 
 
 def _written(cited: list[Cited], form: str) -> str:

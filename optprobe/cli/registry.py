@@ -111,7 +111,7 @@ def _verdict(path: Path, arguments: argparse.Namespace) -> Verdict | None:
         found.append(verdict)
     verdicts = [one for one in found if isinstance(one, Verdict)]
     if found and not verdicts:
-        raise next(one for one in found if isinstance(one, InputError))
+        raise InputError(f"{path}: {found[0]}")
     if undecided := [verdict for verdict in verdicts if verdict.outcome == "undecided"]:
         return undecided[0]
     if verdicts:

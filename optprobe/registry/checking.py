@@ -11,7 +11,7 @@ from pathlib import Path
 
 from formulations import MomentProblem, ProbeProblem, SparseProbeProblem
 from optprobe.certificates import Certificate, Verdict, verify
-from optprobe.certificates.checker import Claim, Rejected, Undecided, Unusable, read_claim, shown
+from optprobe.certificates.checker import Claim, Rejected, Unusable, read_claim, shown
 from optprobe.errors import InputError, OptprobeError
 from optprobe.files import file_digest
 from optprobe.registry.folder import certificate_path, contents, note_path
@@ -59,19 +59,23 @@ def check(folder: Path, sample: int | None, seed: int, data: Iterable[ProbeProbl
             findings.append(read)
         else:
             claims[sha256] = read
+    verdicts: dict[str, Verdict] = {}
     for problem in data:
-        findings.extend(_verified(folder, {name: claims[name] for name in drawn & claims.keys()}, problem))
-    verified: dict[str, bool] = {}
+        verdicts |= _verdicts(folder, {name: claims[name] for name in drawn & claims.keys()}, problem)
+    said: dict[str, str] = {}
     for sha256, claim in claims.items():
         path = note_path(folder, sha256)
         note = read_note(path, sha256, claim)
-        if note is not None:
-            verified[sha256] = note["status"] == "accepted"
-        elif path.exists():
+        if note is None and path.exists():
             findings.append(Finding(sha256, "note", _said(path, "is no note about that certificate, and is ignored")))
-        if note is not None and note["status"] == "rejected":
-            findings.append(Finding(sha256, "rejected", f"{sha256[:ID]} was rejected here: {shown(note['reason'])}"))
-    return [*findings, *_contradictions(claims, verified)]
+        if sha256 in verdicts:
+            note = {"status": verdicts[sha256].outcome, "reason": verdicts[sha256].reason}
+        if note is not None:
+            said[sha256] = note["status"]
+            if note["status"] != "accepted":
+                sentence = shown(f"{sha256[:ID]} is {note['status']}: {note['reason']}")
+                findings.append(Finding(sha256, note["status"], sentence))
+    return [*findings, *_contradictions(claims, said)]
 
 
 def _said(path: Path, what: str) -> str:
@@ -83,27 +87,25 @@ def _read(path: Path, sha256: str, whole: bool) -> Claim | Finding:
     try:
         claim = Certificate.load(path).claim if whole else read_claim(str(path))
         digest = file_digest(path) if whole else sha256
-    except (OptprobeError, Rejected, Unusable, Undecided, OSError) as error:
+    except (OptprobeError, Rejected, Unusable, OSError) as error:
         return Finding(sha256, "damaged", shown(f"{path.name} is no certificate that can be read: {error}"))
     if digest != sha256:
         return Finding(sha256, "renamed", f"{path.name} holds the certificate {digest}, and its name says another")
     return claim
 
 
-def _verified(folder: Path, claims: dict[str, Claim], problem: ProbeProblem) -> Iterator[Finding]:
-    """Verify every certificate about the data of a problem, and note the verdicts."""
+def _verdicts(folder: Path, claims: dict[str, Claim], problem: ProbeProblem) -> dict[str, Verdict]:
+    """The verdict on every certificate about the data of a problem; it is noted, unless it is undecided."""
     about = [sha256 for sha256, claim in sorted(claims.items()) if digests(claim) == dict(problem.digests)]
     if not about:
         raise InputError(f"none of the certificates read is about the data of {problem!r}: leave it out")
+    found = {}
     for sha256 in about:
-        verdict = _verdict(certificate_path(folder, sha256), problem)
-        if verdict.outcome == "undecided":
-            yield Finding(sha256, "undecided", f"{sha256[:ID]} is undecided: {shown(verdict.reason)}")
-            continue
-        with suppress(InputError):  # a registry that cannot be written has no notes
-            write_note(note_path(folder, sha256), sha256, claims[sha256], verdict)
-        if verdict.outcome == "rejected":
-            yield Finding(sha256, "rejected", f"{sha256[:ID]} is rejected: {shown(verdict.reason)}")
+        found[sha256] = verdict = _verdict(certificate_path(folder, sha256), problem)
+        if verdict.outcome != "undecided":
+            with suppress(InputError):  # a registry that cannot be written has no notes
+                write_note(note_path(folder, sha256), sha256, claims[sha256], verdict)
+    return found
 
 
 def _verdict(path: Path, problem: ProbeProblem) -> Verdict:
@@ -114,20 +116,23 @@ def _verdict(path: Path, problem: ProbeProblem) -> Verdict:
     return verify(path, problem.X, problem.y, problem.sample_weight, fast=True)
 
 
-def _contradictions(claims: dict[str, Claim], verified: dict[str, bool]) -> Iterator[Finding]:
-    """Certificates whose lower bound is above what another of the same problem reaches; each with the best of those."""
+def _contradictions(claims: dict[str, Claim], said: dict[str, str]) -> Iterator[Finding]:
+    """Certificates whose lower bound is above what another of the same problem reaches; each with the best of those.
+
+    ``said`` is what the checker said of some of them.
+    """
     groups = defaultdict(list)
     for sha256, claim in claims.items():
         groups[problem_key(claim)].append((claim.result.upper_bound, sha256))
-    words = {True: "verified here", False: "rejected here", None: "not verified here"}
     for group in groups.values():
         upper, best = min(group)
-        for _, sha256 in sorted(group, key=lambda pair: pair[1]):
+        for sha256 in sorted(sha256 for _, sha256 in group):
             lower = claims[sha256].result.lower_bound
             if lower > upper:
+                one, other = (f"{name[:ID]} ({said.get(name, 'not verified')})" for name in (sha256, best))
                 yield Finding(
                     sha256,
                     "contradiction",
-                    f"{sha256[:ID]} ({words[verified.get(sha256)]}) says that no set is below {lower:.12g}, and "
-                    f"{best[:ID]} ({words[verified.get(best)]}) that one reaches {upper:.12g}: one of them is false",
+                    f"{one} says that no set is below {lower:.12g}, and {other} that one reaches {upper:.12g}: "
+                    "one of them is false",
                 )

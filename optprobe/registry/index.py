@@ -16,7 +16,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from optprobe.certificates.checker import Rejected, Undecided, Unusable, canonical, read_claim
+from optprobe.certificates.checker import Rejected, Unusable, canonical, read_claim
+from optprobe.errors import InputError
 from optprobe.registry.folder import INDEX, LOCK, Stamp, certificate_path, contents, note_path
 from optprobe.registry.notes import read_note
 from optprobe.registry.record import problem_key, record_of
@@ -75,13 +76,23 @@ def select(folder: Path, query: Query) -> list[dict[str, Any]]:
 
 
 def column(value: Any) -> str | int | float | None:
-    """A value of any JSON type as SQLite compares it: neither ``true`` nor ``[1]`` nor ``"1"`` is 1."""
+    """A value of any JSON type as SQLite compares it: neither ``true`` nor ``[1]`` nor ``"1"`` is 1.
+
+    Raises `InputError` for a value that no JSON text in UTF-8 has.
+    """
     plain = value.item() if hasattr(value, "item") else value
-    if plain is None or isinstance(plain, str | float):
+    if plain is None or isinstance(plain, float):
         return plain
     if isinstance(plain, int) and not isinstance(plain, bool) and abs(plain) < 2**53:
         return plain
-    return canonical(plain)
+    try:
+        text = plain if isinstance(plain, str) else canonical(plain)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{value!a} is nothing that a certificate could say: give a text, a number, true or false"
+        ) from error
+    return text
 
 
 def _on_disk(folder: Path, there: Stamps, query: Query) -> list[dict[str, Any]]:
@@ -145,7 +156,7 @@ def _rows(folder: Path, stamps: Stamps) -> Iterator[tuple[Any, ...]]:
     for sha256, stamp in stamps.items():
         try:
             claim = read_claim(str(certificate_path(folder, sha256)))
-        except (Rejected, Unusable, Undecided):
+        except (Rejected, Unusable):
             yield (sha256, *stamp, *[None] * (5 + len(COLUMNS)))
             continue
         note = read_note(note_path(folder, sha256), sha256, claim)

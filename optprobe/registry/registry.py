@@ -167,7 +167,7 @@ class Registry(Shown):
         neuron: int | None = None,
         superseded: bool | None = False,
     ) -> Records:
-        """The records of all certificates that meet every condition, the best one of each problem first.
+        """The records of all certificates that meet every condition, sorted by what they are about, then by bounds.
 
         A certificate is superseded where another of the same problem (data by digest, loss, ridge, k, class weight,
         columns allowed) has no higher upper bound and no lower lower bound, and was verified here no worse.

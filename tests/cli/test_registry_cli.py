@@ -290,6 +290,13 @@ def test_ids_are_cited(hostile: op.Registry, saved: list[Path], capsys: pytest.C
     assert main(["cite", "00000000", "--registry", str(hostile.folder)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert main(["cite", ids[0]]) == 2
+    path = hostile.path(ids[0])
+    path.write_bytes(hostile.certificate(ids[1]).content)
+    capsys.readouterr()
+    assert main(["cite", ids[0], "--registry", str(hostile.folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "another certificate" in said.err
 
 
 def test_an_id_is_cited_as_certified_with_its_data_only(

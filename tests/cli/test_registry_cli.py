@@ -208,6 +208,7 @@ def hostile(folder: Path) -> op.Registry:
     registry = op.Registry(folder)
     registry.add(claimed(scope=SCOPE, versions={"optprobe": f"{SECRET}/optprobe", f"{SECRET}/numpy": "2", "x": 3}))
     registry.add(claimed((0.3, 0.3), {"feature": "is_blue", "layer": 3}, k=3, support=(1, 2, 5), data="other"))
+    registry.add(claimed((0.3, 0.2), {"feature": "superseded"}, k=3, support=(1, 2, 5), data="other"))
     return registry
 
 
@@ -218,6 +219,7 @@ def test_tables(hostile: op.Registry, tmp_path: Path, capsys: pytest.CaptureFixt
         assert SECRET.encode() not in (tmp_path / name).read_bytes()
     table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     records = hostile.find(superseded=None)
+    assert [record["superseded"] for record in records].count(True) == 1
     for row, record in zip(table, records, strict=True):
         for name in ("sha256", "k", "loss", "ridge", "upper_bound", "lower_bound", "optimal", "verified", "superseded"):
             assert row[name] == record[name]
@@ -256,7 +258,7 @@ def test_a_crate(hostile: op.Registry, tmp_path: Path, capsys: pytest.CaptureFix
     references = [reference for entity in described["@graph"] for reference in referred(entity)]
     assert set(references) - set(entities) == {"https://w3id.org/ro/crate/1.1"}
     actions = [entity for entity in entities.values() if entity["@type"] == "CreateAction"]
-    assert len(actions) == 2
+    assert len(actions) == len(files) == 3
     for action in actions:
         record = hostile.record(action["result"]["@id"][:64])
         inputs = {entities[part["@id"]]["sha256"] for part in action["object"]}

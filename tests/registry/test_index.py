@@ -134,12 +134,15 @@ HARM: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_a_harmed_index_does_no_harm(registry: op.Registry, harm: str) -> None:
+def test_a_harmed_index_does_no_harm(registry: op.Registry, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made anew, where it can be, and not at every question."""
     before = registry.find(superseded=None).rows
     HARM[harm](registry.folder / INDEX)
+    read = count_of_files_read(monkeypatch)
     for _ in range(2):
         assert registry.find(superseded=None).rows == before
         assert len(registry.find(neuron=2, layer=4)) == 1
+    assert len(read) == (4 if harm == "a folder" else 1) * NUMBER
     assert registry.check() == []
 
 

@@ -218,7 +218,7 @@ DAMAGE: dict[str, Any] = {
     "deep": b"[" * 100_000,
     "a list": b"[]",
     "empty": b"",
-    "huge": b" " * (2**20 + 1),
+    "huge": {"reason": "x" * 2**20},
     "of another certificate": {"sha256": "0" * 64},
     "of other data": {"data": {"X": "0" * 64, "y": "0" * 64}},
     "of another word": {"status": "true"},

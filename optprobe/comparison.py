@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,7 @@ def compare(
     seed: int | None = None,
     scores: Mapping[str, Floats] | None = None,
     methods: Collection[str] | None = None,
+    rankings: Mapping[str, Sequence[int]] | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
 
@@ -140,6 +141,9 @@ def compare(
         The `RankingScores` of these rows, where they serve several problems; they have their seed.
     methods : collection of str, optional
         Which of `METHODS`; by default all. The others are not computed.
+    rankings : mapping of str to sequence of int, optional
+        Neurons that others name, the best first (see `optprobe.heuristics.read_ranking`): the first k of each are
+        compared too, under its name.
 
     Raises
     ------
@@ -155,6 +159,7 @@ def compare(
     test = _held_out(problem, X_test, y_test)
     scored = RankingScores(problem, seed or 0) if scores is None else scores
     named = dict(_supports(solution, scored, METHODS if methods is None else methods))
+    named |= {name: _first(problem, name, neurons) for name, neurons in (rankings or {}).items()}
     sets = np.array(list(named.values()), dtype=np.int64).reshape(len(named), -1)
     distinct, place = np.unique(sets, axis=0, return_inverse=True)
     fits = fit_supports(problem, distinct)
@@ -216,6 +221,17 @@ def f1(y: Floats, f: Floats) -> float:
     hits = np.count_nonzero((f > 0) & (y > 0))
     wrong = np.count_nonzero((f > 0) != (y > 0))
     return 2 * hits / (2 * hits + wrong) if hits else 0.0
+
+
+def _first(problem: SparseProbeProblem, name: str, neurons: Sequence[int]) -> tuple[int, ...]:
+    """The first neurons of somebody's ranking, as many as a support has."""
+    if name in (OPTIMUM, *METHODS):
+        raise InputError(f"a ranking cannot be called {name!r}, which names a method of its own: rename it")
+    if strange := sorted(set(neurons) - set(map(int, problem.candidates))):
+        raise InputError(f"the ranking {name} has the neuron {strange[0]}, no column that may be used")
+    if len(set(neurons)) < problem.size:
+        raise InputError(f"the ranking {name} names {len(set(neurons))} neurons: compare it at a k up to that")
+    return tuple(sorted(list(dict.fromkeys(neurons))[: problem.size]))
 
 
 def _supports(

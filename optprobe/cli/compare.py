@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from optprobe.cli.shared import (
     add_data_arguments,
@@ -23,18 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods", nargs="+", metavar="M", help="compare with these only, such as mean_difference beam_search"
     )
+    parser.add_argument(
+        "--ranking",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="neurons that others name, best first: a CSV with a column neuron, or sae-probes' JSON",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(arguments: argparse.Namespace) -> int:
     from optprobe.comparison import check_methods, compare
+    from optprobe.heuristics import read_ranking
 
     check_methods(arguments.methods)
     problem = read_problem(arguments, read_data(arguments))
+    scope = problem.origin.scope
+    rankings = {path.stem: read_ranking(path, scope.get("feature"), scope.get("layer")) for path in arguments.ranking}
     solution = solve_from(arguments, problem)
     if solution.interrupted:
         raise KeyboardInterrupt
-    comparison = compare(solution, seed=arguments.seed, methods=arguments.methods)
+    comparison = compare(solution, seed=arguments.seed, methods=arguments.methods, rankings=rankings)
     if not arguments.json:
         print(f"{problem!r}\n{solution}\n\n{comparison}")
         return 0

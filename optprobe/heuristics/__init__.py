@@ -1,6 +1,7 @@
 """Supports without a proof: the paper's rankings, and local searches by the exact objective."""
 
 from optprobe.heuristics.moves import Gram
+from optprobe.heuristics.published import read_ranking
 from optprobe.heuristics.rankings import RANKINGS, Ranking, RankingScores, top
 from optprobe.heuristics.search import (
     Incumbent,
@@ -19,6 +20,7 @@ __all__ = [
     "beam_search",
     "forward_selection",
     "incumbent",
+    "read_ranking",
     "swap_descent",
     "top",
 ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from formulations import SparseProbeProblem
 from optprobe.activations import Activations, ExtractionProgress, LabelledActivations, extract, load_labelled
-from optprobe.data import problem
+from optprobe.cases import Case, CaseStudy, Setting
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.features import FeatureDataset, load
-from optprobe.heuristics import RankingScores
-from optprobe.report import Case, certified_case, write_page
+from optprobe.report import write_page
+from optprobe.studies import run_study
+from optprobe.studies.run import Report
 
 FEATURES = ("is_french", "is_python", "latex_math", "contains_digit")
 LAYERS = (1, 3)
@@ -21,10 +21,6 @@ KS = (1, 2, 3)
 SQUARED_RIDGE = 0.01
 LOGISTIC_RIDGE = 0.1
 CLASS_WEIGHT = "balanced"
-DRAWS = 1000
-
-Report = Callable[[str, float], object]
-"""Receives what is being done, and the share of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,8 @@ def quickstart(
     Parameters
     ----------
     folder : Path
-        Gets ``activations/``, ``certificates/`` and ``index.html``. Activations from an earlier run are used again.
+        Gets ``activations/``, ``records/``, ``failures/``, ``registry/`` and ``index.html``. What is there from an
+        earlier run is used again.
     features, layers, ks : sequences
         Squared loss for all of them; one case of logistic loss by branch and cut, the first feature at the last layer
         and the largest k.
@@ -64,38 +61,39 @@ def quickstart(
     Raises
     ------
     InputError
-        If the folder cannot be written or holds activations of something else.
+        If the folder cannot be written or holds activations of something else, or a case has failed.
     KeyboardInterrupt
-        After Ctrl-C; whatever is in the folder is whole, and another run may follow.
+        After Ctrl-C; whatever is in the folder is whole, and another run goes on.
     """
     report = report or (lambda what, share: None)
     activations = folder / "activations"
     said = extracted(activations, "bundled", load("bundled"), layers, report)
-    cases: list[Case] = []
-    n_cases = len(features) * len(layers) * len(ks) + 1
-    for data, stated, method, scores in _problems(activations, features, layers, ks):
-        report(f"{data.scope['feature']}, layer {data.scope['layer']}, k = {stated.k}", len(cases) / n_cases)
-        certificates = folder / "certificates"
-        cases.append(certified_case(data, stated, certificates, method=method, draws=DRAWS, scores=scores))
+    squared = CaseStudy(
+        sources=(str(activations),),
+        folder=folder,
+        settings=(Setting("squared", SQUARED_RIDGE, CLASS_WEIGHT),),
+        ks=tuple(ks),
+        features=tuple(features),
+        layers=tuple(layers),
+    )
+    logistic = replace(
+        squared,
+        settings=(Setting("logistic", LOGISTIC_RIDGE, CLASS_WEIGHT),),
+        ks=(max(ks),),
+        features=(features[0],),
+        layers=(layers[-1],),
+        method="branch_and_cut",
+    )
+    for study in (squared, logistic):
+        outcome = run_study(study, folder, report=report)
+        if outcome.failures:
+            raise InputError(f"{outcome.failed} cases failed, the first: {outcome.failures[0]}")
+    cases = (*squared.cases(), *logistic.cases())
     report("writing the page", 1.0)
-    told = about(activations, data, DRAWS) | {"class weights": class_weights(cases[0])}
+    rows = load_labelled(activations, cases[0].feature, cases[0].layer)
+    told = about(activations, rows, squared.draws) | {"class weights": class_weights(cases[0])}
     page = write_page(folder / "index.html", "optprobe quickstart", cases, told)
-    return Quickstart(tuple(cases), page, said)
-
-
-def _problems(
-    activations: Path, features: Sequence[str], layers: Sequence[int], ks: Sequence[int]
-) -> Iterator[tuple[LabelledActivations, SparseProbeProblem, str, RankingScores]]:
-    """The rows, the problem, the method and the rankings of every case."""
-    for feature in features:
-        for layer in layers:
-            data = load_labelled(activations, feature, layer)
-            whole = problem(data, ks[0], loss="squared", ridge=SQUARED_RIDGE, class_weight=CLASS_WEIGHT)
-            scores = RankingScores(whole)
-            for k in ks:
-                yield data, whole.restated(k=k), "auto", scores
-            if feature == features[0] and layer == layers[-1]:
-                yield data, whole.restated(k=max(ks), loss="logistic", ridge=LOGISTIC_RIDGE), "branch_and_cut", scores
+    return Quickstart(cases, page, said)
 
 
 def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[int], report: Report) -> str:

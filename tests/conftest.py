@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from made_cases import made_rows
+
+from optprobe.activations import LabelledActivations
+from optprobe.cases import Case, certified_case
+from optprobe.data import problem
+from optprobe.registry import Registry
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -24,3 +31,23 @@ def shared() -> Path:
     if not (SHARED / "data" / "activations").is_dir():
         pytest.skip(f"no real activations at {SHARED}: set OPTPROBE_SHARED to the folder that has data/activations")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def rows() -> Callable[[str, int], LabelledActivations]:
+    """How rows are made."""
+    return made_rows
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Two features, two layers, k = 1 and 2, squared loss; and one logistic case."""
+    registry = Registry(tmp_path_factory.mktemp("run") / "registry")
+    found = []
+    for feature in ("is_<b>bold</b>", "is_plain"):
+        for layer in (0, 3):
+            data = made_rows(feature, layer)
+            whole = problem(data, 1, loss="squared", ridge=0.01, class_weight="balanced")
+            found += [certified_case(data, whole.restated(k=k), registry, draws=100) for k in (1, 2)]
+    logistic = problem(made_rows("is_plain", 3), 2, loss="logistic", ridge=0.1)
+    return [*found, certified_case(made_rows("is_plain", 3), logistic, registry, method="branch_and_cut", draws=100)]

@@ -51,7 +51,9 @@ ROOMS = {
     "engines.mips": ("optprobe.engines.mips",),
     "engines": ("optprobe.engines",),
     "registry": ("optprobe.registry",),
+    "studies": ("optprobe.studies",),
     "optprobe": ("optprobe",),
+    "cases": ("optprobe.cases",),
     "report": ("optprobe.report",),
     "cli": ("optprobe.cli", "optprobe.__main__", "optprobe.quickstart"),
     "experiments": ("experiments",),
@@ -91,21 +93,32 @@ ARROWS = {
         *("engines.engine", "engines.trees", "engines.sweeps"),
     ),
     "registry": ("formulations", "ground", "certificates", "certificates.checker"),
+    "studies": ("ground",),
     "optprobe": (
         *("formulations", "ground", "features", "heuristics"),
         *("activations", "certificates", "engines", "registry"),
     ),
-    "report": ("formulations", "ground", "activations", "certificates", "engines", "optprobe"),
+    "cases": (
+        *(
+            "formulations",
+            "ground",
+            "features",
+            "heuristics",
+            "activations",
+            "certificates",
+            "engines",
+            "engines.engine",
+        ),
+        *("registry", "studies", "optprobe"),
+    ),
+    "report": ("ground", "optprobe", "cases"),
     "cli": (
         *("formulations", "ground", "features", "heuristics", "activations", "activations.model"),
         *("activations.store", "activations.extraction", "activations.summaries"),
         *("certificates", "certificates.checker", "certificates.exact", "engines", "engines.engine"),
-        *("registry", "optprobe", "report"),
+        *("registry", "studies", "optprobe", "cases", "report"),
     ),
-    "experiments": (
-        *("formulations", "ground", "features", "heuristics", "activations"),
-        *("optprobe", "report", "cli"),
-    ),
+    "experiments": ("ground", "features", "activations", "studies", "cases", "report", "cli"),
 }
 """Whom each room uses, and nobody else; engines of `engine_named` are found by name, so that a room can be added."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,21 @@ def test_the_rows_of_ones_own_hooks() -> None:
     best = op.solve(op.problem(acts, feature="is_french", layer=3, k=2, loss="squared", ridge=0.01))
     assert made["best"].support == best.support
     assert made["best"].optimal
+
+
+def test_the_study_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/studies.md, on a store in which two neurons are the labels."""
+    from optprobe.activations import activations_of
+
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).normal(size=(120, 6)).astype(np.float32)
+    labels = {"is_french": np.where(X[:, 4] > 0, 1, -1), "is_german": np.where(X[:, 1] > 0, 1, -1)}
+    activations_of({3: X}, labels, np.arange(120) // 3).save("acts")
+    (block,) = python_blocks(ROOT / "docs" / "studies.md")
+    Path("example.py").write_text(block, encoding="utf-8")
+    made = runpy.run_path("example.py")
+    assert made["outcome"].done == 2
+    assert made["neurons"] == [4, 1]
 
 
 def test_the_category_of_the_features() -> None:

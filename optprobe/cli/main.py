@@ -34,6 +34,7 @@ COMMANDS = (
     "export",
     "solve",
     "compare",
+    "run",
     "verify",
     "cite",
     "registry",

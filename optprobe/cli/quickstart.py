@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optprobe.cli.shared import print_json, writable_folder
+from optprobe.cli.shared import phase_bar, print_json, writable_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from optprobe.quickstart import Quickstart, Report
-    from optprobe.report import Case
+    from optprobe.cases import Case
+    from optprobe.quickstart import Quickstart
 
 HELP = "the main job on the bundled model: extract, solve, verify, compare, and write one HTML page"
 
@@ -49,23 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if found.accepted else 1
 
 
-@contextmanager
-def phase_bar() -> Iterator[Report]:
-    """A bar on standard error that says what is being done; every phase of the job fills it anew."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description:40}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def report(what: str, share: float) -> None:
-            bar.update(task, description=what, completed=share)
-            bar.tasks[0].finished_time = None
-
-        yield report
-
-
 def print_tables(found: Quickstart) -> None:
     """The certified optima, each method against them, and the sentence that sums them up."""
     from rich.console import Console
@@ -74,18 +56,19 @@ def print_tables(found: Quickstart) -> None:
 
     console = Console(width=None if Console().is_terminal else 120)
     console.print(found.activations, soft_wrap=True)
-    console.print(_optima(found.cases))
+    console.print(optima(found.cases))
     console.print(_methods(found.cases))
     console.print(headline(found.cases))
     console.print(f"page: {found.page}", soft_wrap=True)
 
 
-def _optima(cases: tuple[Case, ...]) -> Table:
+def optima(cases: Sequence[Case]) -> Table:
+    """Every optimum with its bounds and what the checker says."""
     from rich.table import Table
 
     weights = " and ".join(sorted({case.class_weight for case in cases}))
     table = Table(title=f"Certified optima, class weights {weights}", title_justify="left")
-    for name in ("feature", "layer", "k", "loss", "neurons", "objective", "gap", "seconds", "certificate"):
+    for name in ("feature", "layer", "k", "loss", "ridge", "neurons", "objective", "gap", "certificate"):
         table.add_column(name, justify="left" if name in ("feature", "loss", "neurons", "certificate") else "right")
     for case in cases:
         table.add_row(
@@ -93,10 +76,10 @@ def _optima(cases: tuple[Case, ...]) -> Table:
             str(case.layer),
             str(case.k),
             case.loss,
+            f"{case.ridge:g}",
             ", ".join(map(str, case.support)),
             f"{case.upper_bound:.6f}",
             f"{case.gap:.0e}",
-            f"{case.seconds:.2f}",
             "accepted" if case.accepted else f"REJECTED: {case.verdict}",
         )
     return table

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,6 +177,29 @@ def progress_line() -> Iterator[Report]:
                 f"between {moment.lower:.6g} and {moment.upper:.6g}" if moment.lower else f"at most {moment.upper:.6g}"
             )
             status.update(f"{moment.phase}: optimum {bounds}{share}")
+
+        yield report
+
+
+@contextmanager
+def phase_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error that says what is being done; a line each tenth where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description:40}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=1.0)
+        said = -1
+
+        def report(what: str, share: float) -> None:
+            nonlocal said
+            if not console.is_terminal and (tenths := int(10 * share)) != said:
+                said = tenths
+                print(f"{share:4.0%} {what}", file=sys.stderr, flush=True)
+            bar.update(task, description=what, completed=share)
+            bar.tasks[0].finished_time = None
 
         yield report
 

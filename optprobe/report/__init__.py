@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from optprobe.report.case import Case, MethodResult, certified_case
 from optprobe.report.page import write_page
 from optprobe.report.summary import headline
 
-__all__ = ["Case", "MethodResult", "certified_case", "headline", "write_page"]
+__all__ = ["headline", "write_page"]

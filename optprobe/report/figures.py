@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from optprobe.report.case import Case
-from optprobe.report.summary import RANKING, Setting, by_method, by_setting, label
+from optprobe.cases.case import Case, Setting
+from optprobe.report.summary import RANKING, by_method, by_setting, label
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

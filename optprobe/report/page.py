@@ -8,11 +8,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from optprobe.cases.bootstrap import LEVEL
+from optprobe.cases.case import Case
 from optprobe.files import write_file
 from optprobe.report import figures
-from optprobe.report.bootstrap import LEVEL
-from optprobe.report.case import Case
-from optprobe.report.summary import RANKING, Setting, by_setting, headline, label, summaries
+from optprobe.report.summary import RANKING, by_setting, headline, label, summaries
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def write_page(path: Path, title: str, cases: Sequence[Case], about: Mapping[str
     Parameters
     ----------
     path : Path
-        The file; its certificates lie in the folder ``certificates`` beside it.
+        The file; its certificates lie in the folder ``registry`` beside it.
     title : str
     cases : sequence of Case
         At least one.
@@ -83,7 +83,7 @@ def page_figures(cases: Sequence[Case]) -> list[FigureOnPage]:
             "objective",
             path_svg,
             f"The objective as neurons are added: {place.feature}, layer {place.layer}, "
-            f"{Setting(place.loss, place.ridge, place.class_weight)}, where the {label(RANKING)} ranking loses most. "
+            f"{place.setting}, where the {label(RANKING)} ranking loses most. "
             "Random neurons are left out.",
         ),
     ]

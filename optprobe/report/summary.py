@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from optprobe.cases.case import Case, MethodResult, Setting
 from optprobe.comparison import OPTIMUM
-from optprobe.report.case import Case, MethodResult
 
 RANKING = "mean_difference"
 """The ranking that the headline speaks of: the usual choice of neurons."""
-
-
-class Setting(NamedTuple):
-    """What cases must share to be averaged: loss, ridge and class weights."""
-
-    loss: str
-    ridge: float
-    class_weight: str
-
-    def __str__(self) -> str:
-        weights = "balanced classes" if self.class_weight == "balanced" else "unweighted rows"
-        return f"{self.loss} loss, ridge {self.ridge:g}, {weights}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ def by_setting(cases: Sequence[Case]) -> dict[Setting, list[Case]]:
     """The cases of each setting, in the order in which the settings first occur."""
     found: dict[Setting, list[Case]] = {}
     for case in cases:
-        found.setdefault(Setting(case.loss, case.ridge, case.class_weight), []).append(case)
+        found.setdefault(case.setting, []).append(case)
     return found
 
 

@@ -15,6 +15,7 @@ from optprobe.activations import Activations
 from optprobe.cli.main import main
 from optprobe.errors import InputError
 from optprobe.features import load
+from optprobe.registry import Registry
 
 
 def silent(what: str, share: float) -> None:
@@ -35,7 +36,9 @@ def test_a_small_quickstart(small: job.Quickstart) -> None:
     assert small.accepted
     assert all(case.optimal for case in small.cases)
     assert "extracted to" in small.activations
-    assert {path.name for path in small.page.parent.iterdir()} == {"activations", "certificates", "index.html"}
+    assert {path.name for path in small.page.parent.iterdir()} == {
+        *("activations", "records", "failures", "registry", ".lock", "index.html")
+    }
     assert f"{small.cases[0].upper_bound:.6f}" in small.page.read_text(encoding="utf-8")
 
 
@@ -49,7 +52,9 @@ def test_the_page_names_the_command_that_solves_a_case_again(
     record = json.loads(capsys.readouterr().out)
     assert record["upper_bound"] == small.cases[0].upper_bound
     written = Path(record["certificate"])
-    assert written.read_bytes() == (small.page.parent / "certificates" / small.cases[0].certificate).read_bytes()
+    assert (
+        written.read_bytes() == Registry(small.page.parent / "registry").path(small.cases[0].certificate).read_bytes()
+    )
 
 
 @pytest.mark.parametrize("accepted", [True, False])

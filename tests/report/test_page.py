@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from optprobe.cases import Case
 from optprobe.errors import InputError
 from optprobe.files import write_file
-from optprobe.report import Case, headline, write_page
+from optprobe.report import headline, write_page
 from optprobe.report.page import number, page_figures, percent, signed
 
 ABOUT = {"model": "made <at> random"}

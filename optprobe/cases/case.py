@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from formulations import SparseProbeProblem, fit_support
 from optprobe.activations import LabelledActivations
+from optprobe.cases.bootstrap import GroupBootstrap, percentile_interval
 from optprobe.certificates import verify
 from optprobe.comparison import OPTIMUM, ComparedSupport, Floats, compare, predict
 from optprobe.engines import solve
 from optprobe.errors import InputError
-from optprobe.report.bootstrap import GroupBootstrap, percentile_interval
+from optprobe.registry import Registry
+
+
+class Setting(NamedTuple):
+    """What cases must share to be averaged: loss, ridge (None: each case has a validated one) and class weights."""
+
+    loss: str
+    ridge: float | None
+    class_weight: str
+
+    def __str__(self) -> str:
+        weights = "balanced classes" if self.class_weight == "balanced" else "unweighted rows"
+        ridge = "validated ridge" if self.ridge is None else f"ridge {self.ridge:g}"
+        return f"{self.loss} loss, {ridge}, {weights}"
 
 
 @dataclass(frozen=True)
@@ -56,14 +68,14 @@ class Case:
         Training rows, columns, test rows.
     support, upper_bound, lower_bound, tolerance, status, optimal, engine, regime
         The solution, as `Solution` has them; ``status`` is the sentence.
-    seconds : float
-        Time of heuristics and engine together.
-    certificate, sha256 : str
-        Name of the certificate's file, and its digest.
+    certificate : str
+        sha256 of the certificate's file, its name in the registry.
     accepted, verdict : bool and str
         What the independent checker said of that file.
     methods : tuple of MethodResult
         The solution and every heuristic, best objective first.
+    validation : tuple of mapping
+        What each ridge of a grid came to, where this one was chosen so: see `chosen_ridge`.
     """
 
     feature: str
@@ -83,12 +95,16 @@ class Case:
     optimal: bool
     engine: str
     regime: str
-    seconds: float
     certificate: str
-    sha256: str
     accepted: bool
     verdict: str
     methods: tuple[MethodResult, ...]
+    validation: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def setting(self) -> Setting:
+        """Loss, ridge and class weights."""
+        return Setting(self.loss, None if self.validation else self.ridge, self.class_weight)
 
     @property
     def gap(self) -> float:
@@ -110,28 +126,32 @@ class Case:
         return asdict(self) | {
             "support": list(self.support),
             "methods": [asdict(result) for result in self.methods],
+            "validation": list(self.validation),
         }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """The case that `record` wrote; TypeError or KeyError for anything else."""
         methods = tuple(MethodResult(**result) for result in record["methods"])
-        return cls(**{**record, "support": tuple(record["support"]), "methods": methods})
+        validation = tuple(record["validation"])
+        return cls(**{**record, "support": tuple(record["support"]), "methods": methods, "validation": validation})
 
 
 def certified_case(
     data: LabelledActivations,
     problem: SparseProbeProblem,
-    folder: Path,
+    registry: Registry,
     *,
     method: str = "auto",
     time_limit: float | None = None,
+    methods: Collection[str] | None = None,
     draws: int = 1000,
     seed: int = 0,
     scores: Mapping[str, Floats] | None = None,
+    incumbents: Sequence[Sequence[int]] = (),
 ) -> Case:
     """
-    Solve a problem, save its certificate, have it checked, and set every heuristic against the solution.
+    Solve a problem, have its certificate checked, keep it, and set every heuristic against the solution.
 
     Parameters
     ----------
@@ -139,18 +159,22 @@ def certified_case(
         The rows of the problem, with a test part and its documents.
     problem : SparseProbeProblem
         A problem about the training rows.
-    folder : Path
+    registry : Registry
         Where the certificate goes.
     method : str
         As in `solve`.
     time_limit : float, optional
         Seconds for `solve`.
+    methods : collection of str, optional
+        Which heuristics; by default all.
     draws : int
         Resamples of the test documents.
     seed : int
         Of the resamples, and of the rankings that draw at random.
     scores : mapping, optional
         The `RankingScores` of these rows, where they serve several problems.
+    incumbents : sequence of supports
+        To start from, beside what the heuristics find.
 
     Raises
     ------
@@ -162,14 +186,16 @@ def certified_case(
     X_test, y_test, group_test = data.X_test, data.y_test, data.group_test
     if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
         raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
-    solution = solve(problem, method, time_limit)
+    solution = solve(problem, method, time_limit, incumbents=incumbents)
     if solution.interrupted:
         raise KeyboardInterrupt
     certificate = solution.certificate()
-    path = certificate.save(folder / certificate.file_name)
-    verdict = verify(path, data.X_train, data.y_train, data.w_train)
+    sha256 = registry.add(certificate)
+    verdict = verify(registry.path(sha256), data.X_train, data.y_train, data.w_train)
+    if verdict.accepted:
+        registry.add(certificate, verdict)
     resamples = GroupBootstrap.of(group_test, draws, seed)
-    compared = compare(solution, X_test, y_test, seed if scores is None else None, scores).rows
+    compared = compare(solution, X_test, y_test, seed if scores is None else None, scores, methods).rows
     draws_of = {}
     for row in compared:
         fit = fit_support(problem, row.support)
@@ -194,9 +220,7 @@ def certified_case(
         optimal=solution.optimal,
         engine=solution.engine,
         regime=solution.regime,
-        seconds=sum(solution.seconds.values()),
-        certificate=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        certificate=sha256,
         accepted=verdict.accepted,
         verdict=verdict.reason,
         methods=tuple(_with_intervals(row, best, draws_of) for row in compared),

@@ -13,10 +13,11 @@ import pytest
 
 from formulations import fit_supports
 from optprobe.activations import LabelledActivations
+from optprobe.cases import Case, case, certified_case
 from optprobe.data import problem
 from optprobe.engines import Solution, solve
 from optprobe.errors import InputError
-from optprobe.report import Case, case, certified_case
+from optprobe.registry import Registry
 from optprobe.report.summary import headline, summaries
 
 Rows = Callable[[str, int], LabelledActivations]
@@ -57,21 +58,21 @@ def test_a_record_of_something_else_is_refused(cases: list[Case]) -> None:
 
 
 def test_an_interrupted_solve_is_no_case(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: object) -> Solution:
+    def interrupted(*arguments: object, **options: object) -> Solution:
         return replace(solve(stated), interrupted=True)
 
     data = rows("is_plain", 0)
     stated = problem(data, 1, loss="squared")
     monkeypatch.setattr(case, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        certified_case(data, stated, tmp_path)
+        certified_case(data, stated, Registry(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_without_documents_are_refused(rows: Rows, tmp_path: Path) -> None:
     data = replace(rows("is_plain", 0), group_test=None)
     with pytest.raises(InputError, match="needs test rows with documents"):
-        certified_case(data, problem(data, 1), tmp_path)
+        certified_case(data, problem(data, 1), Registry(tmp_path))
 
 
 def test_summaries_are_means_over_cases(cases: list[Case]) -> None:

@@ -6,31 +6,45 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import LossSetting, read_config
+from optprobe.cases import CaseStudy, Setting, Split
+from optprobe.cases.config import read_config
 from optprobe.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 TEXT = (CONFIGS / "smoke.toml").read_text(encoding="utf-8")
 
 
-def test_the_configurations_of_the_project_are_read() -> None:
+def test_the_configurations_of_the_project_are_read(tmp_path: Path) -> None:
     bundled, smoke = read_config(CONFIGS / "bundled.toml"), read_config(CONFIGS / "smoke.toml")
-    assert bundled.n_cases == 8 * 4 * 2 * 3
-    assert smoke.losses == (LossSetting("squared", 0.01, "balanced"),)
-    assert (smoke.layers, smoke.ks, smoke.time_limit) == ((0,), (1, 2), 20.0)
-    assert bundled.digest != smoke.digest
+    assert len(bundled.features or ()) * len(bundled.layers or ()) * len(bundled.settings) * len(bundled.ks) == 192
+    assert smoke.settings == (Setting("squared", 0.01, "balanced"),)
+    assert (smoke.model, smoke.layers, smoke.ks, smoke.time_limit) == ("bundled", (0,), (1, 2), 20.0)
+    assert smoke.study(tmp_path, ("acts",)) == CaseStudy(
+        ("acts",), tmp_path, smoke.settings, (1, 2), ("contains_digit", "latex_math"), (0,), time_limit=20.0, draws=200
+    )
 
 
-def test_the_digest_is_of_the_meaning(tmp_path: Path) -> None:
-    path = tmp_path / "same.toml"
-    path.write_text(TEXT.replace("time_limit = 20.0", "# a remark\ntime_limit   =  20"), encoding="utf-8")
-    assert read_config(path).digest == read_config(CONFIGS / "smoke.toml").digest
+def test_what_is_left_out_has_its_usual_value(tmp_path: Path) -> None:
+    path = tmp_path / "short.toml"
+    path.write_text('stores = ["a", "b"]\nks = [3, 1]\n[[losses]]\nname = "logistic"\nridge = [0.1, 1]\n')
+    study = read_config(path).study(tmp_path)
+    assert study.settings == (Setting("logistic", 0.1, "none"), Setting("logistic", 1.0, "none"))
+    assert (study.sources, study.ks, study.features, study.layers) == (("a", "b"), (1, 3), None, None)
+    assert (study.method, study.methods, study.time_limit, study.split) == ("auto", None, None, Split(0.3, 0))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("seed = 0\n\n[[", "[[", "has no key 'seed'"),
+        ('model = "bundled"\n', "", "has no key 'model'"),
+        ("ks = [1, 2]\n", "", "has no key 'ks'"),
+        ("layers = [0]\n", "", "has no key 'layers'"),
+        ("layers = [0]", 'layers = [0]\nstores = ["acts"]', "has the unknown key 'dataset'"),
+        ("layers = [0]", "layers = [0]\ntest_share = 1.0", "must be a share between 0 and 1"),
+        ("layers = [0]", 'layers = [0]\nmethod = "magic"', "must be one of auto, enumeration"),
+        ("layers = [0]", 'layers = [0]\nmethods = ["magic"]', "a list of which each entry is one of mean_difference"),
+        ("ridge = 0.01", "ridge = [0.01, 0.01]", "a list without repetitions"),
+        ("ridge = 0.01", "ridge = []", "a list that is not empty"),
         ("seed = 0\n\n[[", "seed = 0\ncolour = 1\n[[", "unknown key 'colour'"),
         ("ridge = 0.01", "rigde = 0.01", "losses has no key 'ridge'"),
         ("ridge = 0.01", "ridge = 0.01\nC = 1", "losses has the unknown key 'C'"),

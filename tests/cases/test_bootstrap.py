@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from optprobe.cases.bootstrap import GroupBootstrap, percentile_interval
 from optprobe.comparison import f1
-from optprobe.report.bootstrap import GroupBootstrap, percentile_interval
 
 
 def test_a_resample_is_the_f1_of_its_rows() -> None:

@@ -1,0 +1,67 @@
+"""Cases as a table: one row a case and method."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from optprobe.cases.case import Case
+
+
+def rows_of(case: Case) -> list[dict[str, Any]]:
+    """A row for each method of a case, supports as numbers with spaces between them, and no times: two runs agree."""
+    stated = {
+        "feature": case.feature,
+        "layer": case.layer,
+        "loss": case.loss,
+        "ridge": case.ridge,
+        "validated": bool(case.validation),
+        "class_weight": case.class_weight,
+        "k": case.k,
+        "n_rows": case.n_rows,
+        "n_neurons": case.n_neurons,
+        "n_test": case.n_test,
+    }
+    proved = {
+        "best_support": " ".join(map(str, case.support)),
+        "upper_bound": case.upper_bound,
+        "lower_bound": case.lower_bound,
+        "status": case.status,
+        "engine": case.engine,
+        "regime": case.regime,
+        "certificate": case.certificate,
+        "certificate_accepted": case.accepted,
+    }
+    return [
+        {
+            **stated,
+            "method": result.method,
+            "support": " ".join(map(str, result.support)),
+            "objective": result.objective,
+            "regret": result.regret,
+            "relative_regret": result.relative_regret,
+            "overlap": result.overlap,
+            "optimal": result.optimal,
+            "f1_train": result.f1_train,
+            "f1_test": result.f1_test,
+            "f1_low": result.f1_low,
+            "f1_high": result.f1_high,
+            "f1_behind": result.f1_behind,
+            "f1_behind_low": result.f1_behind_low,
+            "f1_behind_high": result.f1_behind_high,
+            **proved,
+        }
+        for result in case.methods
+    ]
+
+
+def csv_text(cases: Sequence[Case]) -> str:
+    """The rows of all cases, floats so that they read back as they were."""
+    rows = [row for case in cases for row in rows_of(case)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

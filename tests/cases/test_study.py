@@ -1,0 +1,125 @@
+"""The study of cases: what its keys depend on, and records that do not depend on where they start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optprobe.activations import activations_of
+from optprobe.cases import CaseStudy, Setting, Split
+from optprobe.errors import InputError
+from optprobe.registry import Registry
+from optprobe.studies import read_record, run_study
+from optprobe.studies.study import key_of, perform
+
+RNG = np.random.default_rng(8)
+X = RNG.normal(size=(200, 7)).astype(np.float32)
+Y = np.where(X[:, 0] + X[:, 3] - X[:, 5] + RNG.normal(size=200) > 0, 1, -1)
+SETTINGS = (Setting("squared", 0.01, "none"), Setting("logistic", 0.1, "balanced"))
+
+
+def stored(folder: Path, values: np.ndarray, y: np.ndarray = Y, **more: np.ndarray) -> str:
+    activations_of({0: values, 2: -values}, {"sign": y, **more}, np.arange(200) // 4, model="made").save(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> CaseStudy:
+    return CaseStudy((stored(tmp_path / "acts", X),), tmp_path / "out", SETTINGS, (1, 2), draws=50)
+
+
+def keys(study: CaseStudy) -> set[str]:
+    return {key_of(study, item) for item in study.items()}
+
+
+def test_items_are_places_times_settings_times_k(study: CaseStudy) -> None:
+    assert len(keys(study)) == 1 * 2 * 2 * 2
+    named = [item.values["k"] for item in study.items()]
+    assert named == [1, 2] * 4
+    assert study.items()[1].after == key_of(study, study.items()[0])
+    assert study.items()[2].after is None
+    assert study.items()[1].name == "sign, layer 0, squared loss, ridge 0.01, unweighted rows, k = 2"
+
+
+def test_keys_depend_on_values_labels_and_settings_and_on_no_path(study: CaseStudy, tmp_path: Path) -> None:
+    same = replace(study, sources=(stored(tmp_path / "elsewhere", X, odd=np.where(Y > 0, 1, -1)[::-1]),))
+    assert keys(replace(study, folder=tmp_path / "other")) == keys(study)
+    assert not keys(replace(same, features=("sign",))) & keys(study)  # other rows.safetensors: labels were added
+    other = X.copy()
+    other[0, 0] += 1
+    for changed in (
+        replace(study, sources=(stored(tmp_path / "values", other),)),
+        replace(study, sources=(stored(tmp_path / "labels", X, -Y),)),
+        replace(study, split=Split(0.3, 1)),
+        replace(study, draws=51),
+        replace(study, seed=1),
+        replace(study, method="branch_and_cut"),
+        replace(study, methods=("mean_difference",)),
+        replace(study, time_limit=60.0),
+    ):
+        assert not keys(changed) & keys(study)
+
+
+def test_a_record_is_the_same_without_the_one_before_it(study: CaseStudy, tmp_path: Path) -> None:
+    run_study(study, study.folder)
+    apart = replace(study, folder=tmp_path / "apart")
+    for item in study.items():
+        perform(apart, replace(item, after=None), apart.folder)
+        key = key_of(study, item)
+        one, other = read_record(study.folder, key), read_record(apart.folder, key)
+        assert one is not None
+        assert other is not None
+        assert one["result"] == other["result"]
+
+
+def test_cases_without_their_certificate_are_run_again(study: CaseStudy) -> None:
+    run_study(study, study.folder)
+    cases = study.cases()
+    assert len(cases) == 8
+    assert all(case.optimal and case.accepted for case in cases)
+    registry = Registry(study.folder / "registry")
+    assert all(registry.find(superseded=None)[i]["verified"] for i in range(8))
+    path = registry.path(cases[3].certificate)
+    content = path.read_bytes()
+    path.unlink()
+    assert len(study.cases()) == 7
+    assert run_study(study, study.folder).done == 1
+    assert path.read_bytes() == content
+    assert study.cases() == cases
+
+
+def test_a_validated_ridge_is_in_the_record(study: CaseStudy) -> None:
+    validated = replace(study, settings=(Setting("logistic", None, "none"),), ks=(1,), grid=(0.01, 1.0))
+    run_study(validated, validated.folder)
+    for case in validated.cases():
+        assert case.ridge == case.validation[0]["ridge"]
+        assert {one["ridge"] for one in case.validation} == {0.01, 1.0}
+        assert str(case.setting) == "logistic loss, validated ridge, unweighted rows"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"ks": ()}, "needs sources, settings and numbers of neurons from 1"),
+        ({"ks": (0,)}, "needs sources, settings and numbers of neurons from 1"),
+        ({"settings": ()}, "needs sources"),
+        ({"sources": ()}, "needs sources"),
+        ({"settings": (Setting("cubic", 0.1, "none"),)}, "the loss 'cubic' is unknown"),
+        ({"settings": (Setting("logistic", 0.0, "none"),)}, "the ridge is 0"),
+        ({"settings": (Setting("logistic", float("nan"), "none"),)}, "the ridge is nan"),
+        ({"settings": (Setting("logistic", 0.1, "heavy"),)}, "the class weights are 'heavy'"),
+        ({"settings": (Setting("logistic", None, "none"),)}, "a grid of ridges is for settings"),
+        ({"grid": (0.1,)}, "a grid of ridges is for settings"),
+        ({"settings": (Setting("logistic", None, "none"),), "grid": (0.0,)}, "the ridge is 0"),
+        ({"time_limit": 0.0}, "the time limit is 0 s"),
+        ({"time_limit": float("inf")}, "the time limit is inf s"),
+        ({"method": "magic"}, "the method 'magic' is unknown"),
+        ({"methods": ("magic",)}, "there is no method 'magic'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_at_once(change: dict[str, object], sentence: str, study: CaseStudy) -> None:
+    with pytest.raises(InputError, match=sentence):
+        replace(study, **change)  # type: ignore[arg-type]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optprobe.cli.shared import print_json
-from optprobe.cli.verify import LIMITS, add_limit_arguments, checked
+from optprobe.cli.verify import LIMITS, add_limit_arguments, checked, split_of
 from optprobe.errors import CertificateRejected, InputError
 
 if TYPE_CHECKING:
+    from formulations import SparseProbeProblem
     from optprobe.certificates import Verdict
     from optprobe.registry import Registry
 
@@ -48,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print one JSON object")
     check = actions.add_parser("check", help="read everything again; exit 1 where something is wrong")
     check.add_argument("--sample", type=int, metavar="N", help="read the whole of so many files only, at random")
+    check.add_argument(
+        "--data", metavar="STORE", type=Path, nargs="+", default=[], help="verify those about these stores' rows"
+    )
+    check.add_argument("--workers", type=int, metavar="N", help="processes that verify at once (default 1)")
     check.add_argument("--json", action="store_true", help="print one JSON list")
     export = actions.add_parser("export", help="records as a table, or certificates as an RO-Crate")
     export.add_argument("--to", type=Path, required=True, metavar="TO", help="new FILE.csv, FILE.parquet or folder")
@@ -146,13 +153,39 @@ def _show(registry: Registry, arguments: argparse.Namespace) -> int:
 
 
 def _check(registry: Registry, arguments: argparse.Namespace) -> int:
-    findings = registry.check(arguments.sample)
+    if arguments.workers is not None and not arguments.data:
+        raise InputError("--workers verify, and nothing is verified without data: give --data as well")
+    problems = _problems(registry, arguments.data)
+    findings = registry.check(arguments.sample, data=problems, workers=arguments.workers or 1)
     if arguments.json:
         print_json([asdict(finding) for finding in findings])
     else:
         print(*(f"{finding.kind}: {finding.sentence}" for finding in findings), sep="\n", end="\n" if findings else "")
         print(f"{registry!r}, {len(findings):,} findings")
     return 1 if findings else 0
+
+
+def _problems(registry: Registry, stores: Sequence[Path]) -> Iterator[SparseProbeProblem]:
+    """A problem about the rows of each feature, layer and split of the certificates, where a store has them."""
+    from optprobe.activations import Activations, load_labelled
+    from optprobe.data import problem
+
+    records = registry.find(superseded=None)
+    for path in stores:
+        store = Activations.open(path)
+        places = set()
+        for record in records:
+            with suppress(CertificateRejected):
+                split = split_of(record) or {}
+                if record["feature"] in store.features and type(record["layer"]) is int:
+                    places.add((record["feature"], record["layer"], split.get("test_share"), split.get("seed")))
+        for feature, layer, share, seed in sorted(places, key=str):
+            if layer not in store.layers:
+                continue
+            rows = load_labelled(store, feature, layer, share, seed)
+            stated = problem(rows, 1)
+            if any(record["data"] == dict(stated.digests) for record in records):
+                yield stated
 
 
 def _export(registry: Registry, arguments: argparse.Namespace) -> int:

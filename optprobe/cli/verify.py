@@ -62,7 +62,7 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
 
     try:
         scope = Certificate.load(arguments.certificate).claim.author.scope
-        split = _split(scope)
+        split = split_of(scope)
         if arguments.data.is_dir():
             arguments.feature = arguments.feature or _said(scope, "feature", str)
             arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
@@ -93,7 +93,8 @@ def _said(scope: Mapping[str, Any], name: str, kind: type) -> Any:
     return value if type(value) is kind else None
 
 
-def _split(scope: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def split_of(scope: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the scope says that a store is split, None if not at all; `CertificateRejected` where that is no split."""
     split = scope.get("split")
     if split is None:
         return None

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from joblib import Parallel, delayed
+
 from formulations import MomentProblem, ProbeProblem, SparseProbeProblem
 from optprobe.certificates import Certificate, Verdict, verify
 from optprobe.certificates.checker import Claim, Rejected, Unusable, read_claim, shown
@@ -36,12 +38,14 @@ class Finding:
     sentence: str
 
 
-def check(folder: Path, sample: int | None, seed: int, data: Iterable[ProbeProblem]) -> list[Finding]:
+def check(folder: Path, sample: int | None, seed: int, data: Iterable[ProbeProblem], workers: int) -> list[Finding]:
     """The findings of `optprobe.registry.Registry.check`, whose parameters these are."""
     if sample is None and seed != 0:
         raise InputError("the seed is that of a sample, and none is drawn: give a sample too")
     if sample is not None and sample < 1:
         raise InputError(f"the sample is {sample}: give a number from 1")
+    if workers < 1:
+        raise InputError(f"{workers} workers can check nothing: give a positive number")
     there = contents(folder)
     findings = [
         *(Finding(None, "foreign", _said(path, "is no file of a registry")) for path in sorted(there.foreign)),
@@ -61,7 +65,7 @@ def check(folder: Path, sample: int | None, seed: int, data: Iterable[ProbeProbl
             claims[sha256] = read
     verdicts: dict[str, Verdict] = {}
     for problem in data:
-        verdicts |= _verdicts(folder, {name: claims[name] for name in drawn & claims.keys()}, problem)
+        verdicts |= _verdicts(folder, {name: claims[name] for name in drawn & claims.keys()}, problem, workers)
     said: dict[str, str] = {}
     for sha256, claim in claims.items():
         path = note_path(folder, sha256)
@@ -94,14 +98,14 @@ def _read(path: Path, sha256: str, whole: bool) -> Claim | Finding:
     return claim
 
 
-def _verdicts(folder: Path, claims: dict[str, Claim], problem: ProbeProblem) -> dict[str, Verdict]:
+def _verdicts(folder: Path, claims: dict[str, Claim], problem: ProbeProblem, workers: int) -> dict[str, Verdict]:
     """The verdict on every certificate about the data of a problem; it is noted, unless it is undecided."""
     about = [sha256 for sha256, claim in sorted(claims.items()) if digests(claim) == dict(problem.digests)]
     if not about:
         raise InputError(f"none of the certificates read is about the data of {problem!r}: leave it out")
-    found = {}
-    for sha256 in about:
-        found[sha256] = verdict = _verdict(certificate_path(folder, sha256), problem)
+    calls = (delayed(_verdict)(certificate_path(folder, sha256), problem) for sha256 in about)
+    found: dict[str, Verdict] = dict(zip(about, Parallel(n_jobs=workers)(calls)))
+    for sha256, verdict in found.items():
         if verdict.outcome != "undecided":
             with suppress(InputError):  # a registry that cannot be written has no notes
                 write_note(note_path(folder, sha256), sha256, claims[sha256], verdict)

@@ -208,7 +208,9 @@ class Registry(Shown):
         query: Query = " AND ".join(["1", *(where for where, _ in conditions)]), [value for _, value in conditions]
         return Records(select(self.folder, query))
 
-    def check(self, sample: int | None = None, seed: int = 0, data: Iterable[ProbeProblem] = ()) -> list[Finding]:
+    def check(
+        self, sample: int | None = None, seed: int = 0, data: Iterable[ProbeProblem] = (), workers: int = 1
+    ) -> list[Finding]:
         """Read everything again, and say what is wrong; nothing is altered but notes of what was verified.
 
         Parameters
@@ -219,6 +221,8 @@ class Registry(Shown):
             Of that draw.
         data : iterable of SparseProbeProblem or MomentProblem
             Problems about data: whichever of the certificates read are about the same data, by digest, are verified.
+        workers : int
+            Processes that verify at once.
 
         Returns
         -------
@@ -226,7 +230,7 @@ class Registry(Shown):
             Damaged, renamed, foreign and unfinished files, notes that are none, certificates that were rejected or
             could not be decided, and those that contradict another.
         """
-        return check(self.folder, sample, seed, data)
+        return check(self.folder, sample, seed, data, workers)
 
     def _line(self) -> str:
         number = len(contents(self.folder).certificates) if self.folder.is_dir() else 0

@@ -181,6 +181,42 @@ def test_check(saved: list[Path], folder: Path, capsys: pytest.CaptureFixture[st
     assert ran(capsys, "check", folder, "--sample", 0)[0] == 2
 
 
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_check_with_stores_verifies_what_is_about_them(
+    workers: int | None, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two features, layers and splits; a forgery is found, and what is about other rows is left out."""
+    labels = {"blue": Y, "late": np.where(np.arange(80) % 7 < 3, 1, -1)}
+    op.activations_of({0: X, 4: X[:, ::-1]}, labels, np.arange(80) // 2).save(tmp_path / "acts")
+    registry = op.Registry(folder)
+    for feature, layer, seed in (("blue", 0, 0), ("blue", 4, 0), ("late", 0, 0), ("blue", 0, 3)):
+        rows = op.load_labelled(tmp_path / "acts", feature, layer, seed=seed)
+        registry.add(op.solve(op.problem(rows, 2, loss="squared")).certificate())
+    best = op.solve(op.problem(op.load_labelled(tmp_path / "acts", "blue", 4), 1, loss="squared")).certificate()
+    forged = registry.add(altered(best, both_bounds(1e-5), tmp_path / "forged.cert"))
+    other = registry.add(op.solve(op.sparse_probe_problem(X, Y, 1)).certificate({"feature": "blue", "layer": 0}))
+    odd = registry.add(op.solve(op.sparse_probe_problem(X, Y, 2)).certificate({"feature": ["x"], "split": {"a": 1}}))
+    more = ["--data", tmp_path / "acts", *([] if workers is None else ["--workers", workers]), "--json"]
+    code, out, _ = ran(capsys, "check", folder, *more)
+    (finding,) = json.loads(out)
+    assert (code, finding["kind"], finding["sha256"]) == (1, "rejected", forged)
+    verified = {record["sha256"]: record["verified"] for record in registry.find(superseded=None)}
+    assert [verified.pop(name) for name in (forged, other, odd)] == [False, None, None]
+    assert list(verified.values()) == [True] * 4
+
+
+def test_a_check_refuses_what_has_no_effect(
+    saved: list[Path], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran(capsys, "add", folder, *saved)
+    code, _, err = ran(capsys, "check", folder, "--workers", 2)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "nothing is verified without data" in err
+    code, _, err = ran(capsys, "check", folder, "--data", tmp_path / "nothing")
+    assert (code, err.count("\n")) == (2, 1)
+    assert ran(capsys, "check", folder, "--data", tmp_path, "--workers", 0)[0] == 2
+
+
 @pytest.mark.parametrize("action", ["list", "check", "show", "export"])
 def test_no_registry(action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = {"show": ["123456"], "export": ["--to", str(tmp_path / "out.csv")]}.get(action, [])

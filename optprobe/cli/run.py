@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ridge", type=ridges, help="one or several (default 0.01), or validate: chosen from --grid")
     parser.add_argument("--grid", type=listed(float), help="ridges to choose from (default 0.001,0.01,0.1,1)")
     parser.add_argument("--class-weight", choices=("none", "balanced"), help="default: none")
-    parser.add_argument("--feature", type=listed(str), help="features (default: all)")
+    parser.add_argument("--feature", nargs="+", help="features (default: all)")
     parser.add_argument("--layer", type=numbers, help="layers, such as 0-3 (default: all)")
     parser.add_argument("--method", help="as in optprobe solve (default: auto)")
-    parser.add_argument("--methods", type=listed(str), help="heuristics to compare with (default: all)")
+    parser.add_argument("--methods", nargs="+", metavar="M", help="heuristics to compare with (default: all)")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each optimum")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets records, failures and registry")
     parser.add_argument("--backend", choices=("here", "loky", "dask", "slurm"), default="here", help="default: here")
@@ -106,10 +106,10 @@ def configuration(arguments: argparse.Namespace) -> Config:
         stores=tuple(map(str, arguments.sources)),
         settings=tuple(Setting(loss, ridge, weights) for loss in losses for ridge in arguments.ridge or (0.01,)),
         ks=arguments.k,
-        features=arguments.feature,
+        features=_once(arguments.feature),
         layers=arguments.layer,
         method=arguments.method or "auto",
-        methods=arguments.methods,
+        methods=_once(arguments.methods),
         time_limit=arguments.time_limit,
         grid=arguments.grid or (GRID if validated else ()),
     )
@@ -190,6 +190,11 @@ def numbers(text: str) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
     return tuple(sorted(found))
+
+
+def _once(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names in their order, each once."""
+    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def ridges(text: str) -> tuple[float | None, ...]:

@@ -76,7 +76,8 @@ def test_a_part_of_a_store_with_some_heuristics(
         "--layer",
         "3",
         "--methods",
-        "mean_difference,beam_search",
+        "mean_difference",
+        "beam_search",
         "--class-weight",
         "balanced",
     ]

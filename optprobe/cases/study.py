@@ -45,7 +45,7 @@ class CaseStudy:
     Parameters
     ----------
     sources : tuple of str
-        Stores of activations.
+        Stores of activations, or `.npz` files that name their feature and layer and have test rows with documents.
     folder : Path
         Gets ``registry/``, beside what `run_study` writes there.
     settings : tuple of Setting
@@ -133,7 +133,7 @@ class CaseStudy:
                     **setting._asdict(),
                     "k": k,
                     "method": self.method,
-                    "split": vars(self.split),
+                    "split": None if Path(source).is_file() else vars(self.split),
                     "methods": None if self.methods is None else list(self.methods),
                     "time_limit": self.time_limit,
                     "draws": self.draws,
@@ -149,18 +149,33 @@ class CaseStudy:
     def _places(self) -> Iterator[tuple[str, str, int, str]]:
         """Source, feature and layer of every place, and the digest of what the source has there."""
         for source in self.sources:
+            if Path(source).is_file():
+                yield self._file(source)
+                continue
             store = Activations.open(source)
             for feature in _chosen("feature", source, self.features, store.features):
                 for layer in _chosen("layer", source, self.layers, store.layers):
-                    width = store.matrices[layer].shape[1]
-                    if max(self.ks) > width:
-                        raise InputError(f"k = {max(self.ks)} is more than the {width} neurons of layer {layer}")
+                    self._check_k(store.matrices[layer].shape[1], layer)
                     files = {
                         name: sha256
                         for name, sha256 in store.manifest["digests"].items()
                         if "/" not in name or name.startswith(f"layer_{layer}/")
                     }
                     yield source, feature, layer, digest([files, store.manifest["features"][feature]])
+
+    def _file(self, source: str) -> tuple[str, str, int, str]:
+        """The place of an `.npz`."""
+        rows = load_labelled(source)
+        if not {"feature", "layer"} <= set(rows.scope):
+            raise InputError(f"{source} names no feature and layer, and a case needs both: add them to the file")
+        (feature,) = _chosen("feature", source, self.features, (str(rows.scope["feature"]),))
+        (layer,) = _chosen("layer", source, self.layers, (int(rows.scope["layer"]),))
+        self._check_k(rows.X_train.shape[1], layer)
+        return source, feature, layer, file_digest(Path(source))
+
+    def _check_k(self, width: int, layer: int) -> None:
+        if max(self.ks) > width:
+            raise InputError(f"k = {max(self.ks)} is more than the {width} neurons of layer {layer}")
 
     def run(self, item: Item, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The record of a case; its certificate is in the registry."""
@@ -206,7 +221,8 @@ def _scored(
     source: str, feature: str, layer: int, split: Split, class_weight: str, seed: int
 ) -> tuple[LabelledActivations, RankingScores]:
     """The rows of a place, and their rankings, which serve all losses and k."""
-    data = load_labelled(source, feature, layer, split.test_share, split.seed)
+    parts = {} if Path(source).is_file() else vars(split)
+    data = load_labelled(source, feature, layer, **parts)
     return data, RankingScores(problem(data, 1, loss="squared", class_weight=class_weight), seed)
 
 

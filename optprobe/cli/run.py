@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", metavar="CONFIG.toml | STORE", nargs="+", type=Path)
+    parser.add_argument("sources", metavar="CONFIG.toml | DATA", nargs="+", type=Path)
     parser.add_argument("--k", type=numbers, help="numbers of neurons, such as 1-5 or 1,3")
     parser.add_argument("--loss", type=listed(str), help="squared, logistic, hinge: one or several (default logistic)")
     parser.add_argument("--ridge", type=ridges, help="one or several (default 0.01), or validate: chosen from --grid")

@@ -100,6 +100,22 @@ def test_a_validated_ridge_is_in_the_record(study: CaseStudy) -> None:
         assert str(case.setting) == "logistic loss, validated ridge, unweighted rows"
 
 
+def test_an_npz_is_a_place_of_its_own(study: CaseStudy, tmp_path: Path) -> None:
+    path = tmp_path / "made.npz"
+    parts = {"X_train": X[:120], "y_train": Y[:120], "X_test": X[120:], "y_test": Y[120:]}
+    groups = {"group_train": np.arange(120) // 4, "group_test": 30 + np.arange(80) // 4}
+    np.savez(path, **parts, **groups, feature="sign", layer=2)
+    of_file = replace(study, sources=(str(path),))
+    assert run_study(of_file, of_file.folder).done == 4
+    assert {(case.feature, case.layer, case.n_rows) for case in of_file.cases()} == {("sign", 2, 120)}
+    assert keys(replace(of_file, split=Split(0.5, 7))) == keys(of_file)  # it has its own parts
+    with pytest.raises(InputError, match="has no layer 0: there are 2"):
+        replace(of_file, layers=(0,)).items()
+    np.savez(path, **parts, **groups)
+    with pytest.raises(InputError, match="names no feature and layer"):
+        replace(study, sources=(str(path),)).items()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -17,17 +17,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from optprobe.activations import load_labelled
+from optprobe.activations import Activations
 from optprobe.cases import Case
 from optprobe.cases.config import Config, read_config
+from optprobe.cases.study import REGISTRY
 from optprobe.cases.table import csv_text
 from optprobe.cli.shared import phase_bar, writable_folder
 from optprobe.errors import InputError, OptprobeError
 from optprobe.features import load
 from optprobe.files import write_file
-from optprobe.quickstart import about, extracted
-from optprobe.report import headline, write_page
-from optprobe.report.page import page_figures
+from optprobe.quickstart import extracted
+from optprobe.registry import Registry
+from optprobe.report import Site, Store, headline, results_of, write_site
+from optprobe.report.figures import overview_figures
 from optprobe.studies import run_study
 from optprobe.studies.run import Report
 
@@ -37,7 +39,7 @@ RESULTS = Path("experiments/results/heuristic_vs_optimal")
 
 def run(config: Config, folder: Path, report: Report) -> list[Case]:
     """
-    Run every case that has no sound record yet, and write results, figures and page.
+    Run every case that has no sound record yet, and write results, figures and site.
 
     Parameters
     ----------
@@ -64,13 +66,13 @@ def run(config: Config, folder: Path, report: Report) -> list[Case]:
     if outcome.failures:
         raise InputError(f"{outcome.failed} cases failed, the first: {outcome.failures[0]} ({folder / 'failures'})")
     cases = study.cases()
-    report("writing results, figures and page", 1.0)
+    report("writing results, figures and site", 1.0)
     write_file(folder / "results.csv", csv_text(cases))
-    for figure in page_figures(cases):
+    for figure in overview_figures(cases):
         text = figure.svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
         write_file(folder / "figures" / f"{figure.name}.svg", text)
-    rows = load_labelled(activations, cases[0].feature, cases[0].layer, config.test_share, config.split_seed)
-    write_page(folder / "index.html", TITLE, cases, about(activations, rows, config.bootstrap_draws))
+    results = results_of(cases, Registry(folder / REGISTRY), (config.bootstrap_draws,))
+    write_site(Site(results, TITLE, Store.of(Activations.open(activations), config.dataset)), folder)
     return cases
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optprobe.activations import Activations, ExtractionProgress, LabelledActivations, extract, load_labelled
+from optprobe.activations import Activations, ExtractionProgress, extract
 from optprobe.cases import Case, CaseStudy, Setting
+from optprobe.cases.study import REGISTRY
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.features import FeatureDataset, load
-from optprobe.report import write_page
+from optprobe.registry import Registry
+from optprobe.report import Site, Store, results_of, write_site
 from optprobe.studies import run_study
 from optprobe.studies.run import Report
 
@@ -45,13 +47,13 @@ def quickstart(
     report: Report | None = None,
 ) -> Quickstart:
     """
-    Extract, solve, certify, verify and compare, and write ``index.html``.
+    Extract, solve, certify, verify and compare, and write a site.
 
     Parameters
     ----------
     folder : Path
-        Gets ``activations/``, ``records/``, ``failures/``, ``registry/`` and ``index.html``. What is there from an
-        earlier run is used again.
+        Gets ``activations/``, ``records/``, ``failures/``, ``registry/``, ``index.html`` and the other pages. What is
+        there from an earlier run is used again.
     features, layers, ks : sequences
         Squared loss for all of them; one case of logistic loss by branch and cut, the first feature at the last layer
         and the largest k.
@@ -89,10 +91,10 @@ def quickstart(
         if outcome.failures:
             raise InputError(f"{outcome.failed} cases failed, the first: {outcome.failures[0]}")
     cases = (*squared.cases(), *logistic.cases())
-    report("writing the page", 1.0)
-    rows = load_labelled(activations, cases[0].feature, cases[0].layer)
-    told = about(activations, rows, squared.draws) | {"class weights": class_weights(cases[0])}
-    page = write_page(folder / "index.html", "optprobe quickstart", cases, told)
+    report("writing the site", 1.0)
+    results = results_of(cases, Registry(folder / REGISTRY), (squared.draws,))
+    store = Store.of(Activations.open(activations), "bundled")
+    page = write_site(Site(results, "optprobe quickstart", store), folder)
     return Quickstart(cases, page, said)
 
 
@@ -132,27 +134,3 @@ def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[i
     report("loading the model", 0.0)
     store = extract(model, data, sorted(layers), folder, values="float32", progress=show)
     return f"{store.n_rows} rows at layers {', '.join(map(str, store.layers))} {why} to {folder}"
-
-
-def class_weights(case: Case) -> str:
-    """The class weights of all cases, and the command that solves one again, in the words of a page."""
-    return (
-        f"{CLASS_WEIGHT}: both classes weigh one half; optprobe solve has none unless told, as in: optprobe solve "
-        f"activations --feature {case.feature} --layer {case.layer} --k {case.k} --loss {case.loss} "
-        f"--ridge {case.ridge:g} --class-weight {case.class_weight}"
-    )
-
-
-def about(activations: Path, data: LabelledActivations, draws: int) -> dict[str, str]:
-    """Where the numbers of a page come from, in the words of a page: a store, some rows of it, and the resamples."""
-    store = Activations.open(activations)
-    manifest, dataset, split = store.manifest, store.manifest["dataset"], data.scope["split"]
-    sizes = ", ".join(map(str, sorted(set(manifest["d_mlp"]))))
-    return {
-        "model": f"{manifest['model']} ({manifest['model_class']}), neurons {manifest['hook']}, "
-        f"layers {', '.join(map(str, store.layers))} of {sizes} neurons",
-        "dataset": f"{dataset['name']}, {store.n_rows} rows, digest {dataset['digest']}, licence {dataset['licence']}",
-        "split": f"{split['test_share']:.0%} of the rows of each class held out, whole documents, seed {split['seed']}",
-        "intervals": f"{draws} resamples of the test documents",
-        "versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
-    }

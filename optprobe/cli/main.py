@@ -35,6 +35,7 @@ COMMANDS = (
     "solve",
     "compare",
     "run",
+    "report",
     "verify",
     "cite",
     "registry",

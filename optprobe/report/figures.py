@@ -1,6 +1,6 @@
 """The figures of a page: SVG to be placed in HTML, text kept as text, ink in the colour of the page.
 
-Series are told apart by colour (Okabe and Ito's palette) and by marker.
+A method has the colour, marker and line of `styles`; numbers of neurons are told apart by their digits.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -16,14 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from optprobe.cases.case import Case, Setting
+from optprobe.comparison import OPTIMUM
+from optprobe.report import words
+from optprobe.report.styles import INK, style_of
 from optprobe.report.summary import RANKING, by_method, by_setting, label
 
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK = "#010203"
-"""A colour that stands for the text colour of the page and is replaced by ``currentColor``."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 11,
@@ -43,7 +44,10 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.facecolor": "none",
 }
+Floats = NDArray[np.floating[Any]]
 CONTROL = "random"
+UP, DOWN = "#0072b2", "#d55e00"
+"""Words with a feature and without it, which the figure also tells apart by their side of the axis."""
 LEAST_SHOWN = 1e-3
 """Relative regrets from 0 to this one lie on a linear stretch of the axis, larger ones on a logarithmic one."""
 
@@ -54,26 +58,25 @@ def regret_figure(cases: Sequence[Case]) -> str:
 
     def draw(axes: Axes, of_setting: Sequence[Case]) -> None:
         results = by_method(of_setting)
-        for place, pairs in enumerate(results.values()):
+        for place, (method, pairs) in enumerate(results.items()):
             for at, k in enumerate(ks):
                 regrets = [result.relative_regret for case, result in pairs if case.k == k]
                 if not regrets:
                     continue
-                height = place + 0.24 * (at - (len(ks) - 1) / 2)
-                style: Any = {"color": PALETTE[at % 7], "marker": MARKERS[at % 7], "linestyle": "none"}
-                axes.plot(regrets, np.full(len(regrets), height), markersize=3.5, alpha=0.3, mew=0, **style)
-                name = f"k = {k}" if place == 0 else None
-                axes.plot([np.mean(regrets)], [height], markersize=8, mew=0, label=name, **style)
+                height = place + 0.72 / len(ks) * (at - (len(ks) - 1) / 2)
+                style: Any = {"color": style_of(method).colour, "marker": f"${k}$", "linestyle": "none"}
+                axes.plot(regrets, np.full(len(regrets), height), markersize=4, alpha=0.35, mew=0, **style)
+                axes.plot([np.mean(regrets)], [height], markersize=8, mew=0, **style)
         axes.set_xscale("symlog", linthresh=LEAST_SHOWN, linscale=0.5)
         axes.xaxis.set_major_locator(FixedLocator([0, 1e-3, 1e-2, 1e-1, 1.0]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         axes.set_xlim(-0.2 * LEAST_SHOWN, None)
-        axes.set_xlabel("objective above the optimum (mean: large marker)")
+        axes.set_xlabel("objective above the optimum (digits: k; large: mean)")
         _name_rows(axes, list(results))
         axes.grid(axis="x")
 
-    return _panels(cases, draw, "regret", height=lambda n: 1.3 + 0.42 * n, legend=True)
+    return _panels(cases, draw, "regret", height=lambda n: 1.3 + 0.16 * len(ks) * n)
 
 
 def optimal_share_figure(cases: Sequence[Case]) -> str:
@@ -103,65 +106,129 @@ def optimal_share_figure(cases: Sequence[Case]) -> str:
 
 def held_out_figure(cases: Sequence[Case]) -> str:
     """Held-out F1 of the optimum against that of the mean-difference ranking, with intervals over documents."""
-    ks = _ks(cases)
+    colour = style_of(RANKING).colour
 
     def draw(axes: Axes, of_setting: Sequence[Case]) -> None:
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, alpha=0.5)
-        for at, k in enumerate(ks):
-            pairs = [(result, case.best) for case, result in by_method(of_setting)[RANKING] if case.k == k]
+        for k in _ks(cases):
+            pairs = [(result, case.best) for case, result in by_method(of_setting).get(RANKING, []) if case.k == k]
             if not pairs:
                 continue
             x, y = (np.array([pair[side].f1_test for pair in pairs]) for side in (0, 1))
             spread = [np.array([[p[s].f1_low, p[s].f1_high] for p in pairs]).T for s in (0, 1)]
-            axes.errorbar(
-                x,
-                y,
-                xerr=np.abs(spread[0] - x),
-                yerr=np.abs(spread[1] - y),
-                fmt="none",
-                ecolor=PALETTE[at % 7],
-                elinewidth=0.8,
-                alpha=0.35,
-            )
-            axes.plot(
-                x, y, MARKERS[at % 7], color=PALETTE[at % 7], markersize=6, mew=0, linestyle="none", label=f"k = {k}"
-            )
+            lines: Any = {"fmt": "none", "ecolor": colour, "elinewidth": 0.8, "alpha": 0.35}
+            axes.errorbar(x, y, xerr=np.abs(spread[0] - x), yerr=np.abs(spread[1] - y), **lines)
+            axes.plot(x, y, marker=f"${k}$", color=colour, markersize=8, mew=0, linestyle="none")
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.set_xlabel("F1 of the mean-difference ranking")
+        axes.set_xlabel("F1 of the mean-difference ranking (digits: k)")
         axes.set_ylabel("F1 of the optimum")
         axes.grid()
 
-    return _panels(cases, draw, "heldout", height=lambda n: 4.6, legend=True)
+    return _panels(cases, draw, "heldout", height=lambda n: 4.6)
 
 
 def objective_figure(cases: Sequence[Case]) -> tuple[str, Case]:
     """
-    Objective against k for the optimum and every heuristic, where the mean-difference ranking loses most.
+    Objective against k for the optimum and every heuristic, where a heuristic loses most.
 
     Returns the figure and the case that it is about; the random control is left out, since it would dwarf the others.
     """
     longest = max(len({c.k for c in group}) for group in _by_place(cases))
     candidates = [group for group in _by_place(cases) if len({c.k for c in group}) == longest]
-    chosen = sorted(max(candidates, key=lambda group: max(map(_ranking_regret, group))), key=lambda case: case.k)
-    ks = [case.k for case in chosen]
-    names = [name for name in by_method(chosen) if name != CONTROL]
+    chosen = sorted(max(candidates, key=lambda group: max(map(_loss, group))), key=lambda case: case.k)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot(ks, [c.upper_bound for c in chosen], color=INK, lw=3, marker="o", ms=8, label="optimum", zorder=1)
-        for at, name in enumerate(names):
-            heights = [next(r.objective for r in case.heuristics if r.method == name) for case in chosen]
-            style: Any = {
-                "linestyle": ("-", "--", ":")[at // 7 % 3],
-                "marker": MARKERS[at % 7],
-                "color": PALETTE[at % 7],
-            }
-            axes.plot(ks, heights, lw=1.4, ms=5.5, mew=0, label=label(name), zorder=2, **style)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="neurons k", ylabel="objective")
-        axes.grid(axis="y")
+        _paths(axes, chosen, "objective")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=10)
         return _svg(figure, "objective"), chosen[-1]
+
+
+def path_figure(cases: Sequence[Case], quantity: str, name: str) -> str:
+    """Objective or held-out F1 against k at one place: a small figure without a legend."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.3, 3.1))
+        figure.subplots_adjust(left=0.17, right=0.97, bottom=0.17, top=0.96)
+        _paths(figure.add_subplot(), cases, quantity)
+        return _svg(figure, name)
+
+
+def histogram_figure(with_feature: Floats, without: Floats, name: str) -> str:
+    """Two histograms on one axis: upwards the values of one class, downwards those of the other, as shares of each."""
+    values = np.concatenate([with_feature, without])
+    edges = np.histogram_bin_edges(values, bins=50)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 2.9))
+        figure.subplots_adjust(left=0.14, right=0.97, bottom=0.19, top=0.96)
+        axes = figure.add_subplot()
+        for part, sign, colour, text in ((with_feature, 1, UP, "with"), (without, -1, DOWN, "without")):
+            counts = np.histogram(part, edges)[0] / max(1, len(part))
+            axes.stairs(sign * counts, edges, fill=True, color=colour, lw=0)
+            axes.text(0.99, 0.5 + 0.42 * sign, text, ha="right", va="center", transform=axes.transAxes)
+        axes.axhline(0, color=INK, lw=0.8)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
+        axes.set(xlabel="value of the neuron", ylabel="share of the words")
+        return _svg(figure, name)
+
+
+def legend_figure(method: str) -> str:
+    """The marker and the line of a method, as they are in every figure."""
+    look = style_of(method)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.5, 0.2))
+        axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[], xlim=(0, 2), ylim=(-1, 1))
+        axes.plot([0, 1, 2], [0, 0, 0], color=look.colour, marker=look.marker, linestyle=look.line, markevery=[1], ms=6)
+        return _svg(figure, f"legend-{method}")
+
+
+def _paths(axes: Axes, cases: Sequence[Case], quantity: str) -> None:
+    """A line for each method against k; under the objective of the optimum, bars down to its lower bound."""
+    at = {case.k: case for case in sorted(cases, key=lambda case: case.k)}
+    names = [OPTIMUM, *by_method(cases)]
+    for order, name in enumerate(names):
+        found = {k: result for k, case in at.items() for result in case.methods if result.method == name}
+        if name == CONTROL and quantity == "objective":
+            continue
+        values = [result.objective if quantity == "objective" else result.f1_test for result in found.values()]
+        heights = np.array(values, dtype=np.float64)
+        look = style_of(name)
+        weight: Any = (
+            {"lw": 3, "ms": 9, "zorder": 1} if name == OPTIMUM else {"lw": 1.4, "ms": 5.5, "zorder": 2 + order}
+        )
+        line: Any = {"color": look.colour, "marker": look.marker, "linestyle": look.line, "mew": 0}
+        axes.plot(list(found), heights, label=label(name), **line, **weight)
+    if quantity == "objective":
+        lower, upper = ([getattr(case, side) for case in at.values()] for side in ("lower_bound", "upper_bound"))
+        axes.vlines(list(at), lower, upper, color=INK, lw=6, alpha=0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="neurons k", ylabel="objective" if quantity == "objective" else "held-out F1")
+    axes.grid(axis="y")
+
+
+@dataclass(frozen=True)
+class FigureOnPage:
+    """A figure with its name, its SVG element, and the sentence below it."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+def overview_figures(cases: Sequence[Case]) -> list[FigureOnPage]:
+    """The figures of the overview, in order; none where there is nothing to compare."""
+    if not any(case.heuristics for case in cases):
+        return []
+    shown = list(shown_settings(cases))
+    only = f" Shown: {'; '.join(map(str, shown))}." if len(by_setting(cases)) > len(shown) else ""
+    path, place = objective_figure(cases)
+    drawn = {
+        "regret": regret_figure(cases),
+        "optimal_share": optimal_share_figure(cases),
+        "held_out_f1": held_out_figure(cases) if RANKING in by_method(cases) else None,
+    }
+    figures = [FigureOnPage(name, svg, words.CAPTIONS[name] + only) for name, svg in drawn.items() if svg is not None]
+    where = f"{place.feature}, layer {place.layer}, {place.setting}"
+    return [*figures, FigureOnPage("objective", path, words.CAPTIONS["objective"].format(place=where))]
 
 
 def shown_settings(cases: Sequence[Case]) -> dict[Setting, list[Case]]:
@@ -178,7 +245,6 @@ def _panels(
     draw: Callable[[Axes, Sequence[Case]], None],
     name: str,
     height: Callable[[int], float],
-    legend: bool = False,
 ) -> str:
     """One panel for each shown setting, side by side, as high as its number of methods asks."""
     settings = shown_settings(cases)
@@ -188,9 +254,6 @@ def _panels(
         for axes, (setting, group) in zip(figure.subplots(1, len(settings), squeeze=False)[0], settings.items()):
             draw(axes, group)
             axes.set_title(str(setting))
-        if legend:
-            handles, labels = axes.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), handletextpad=0.2)
         return _svg(figure, name)
 
 
@@ -220,8 +283,10 @@ def _by_place(cases: Sequence[Case]) -> list[list[Case]]:
     return list(found.values())
 
 
-def _ranking_regret(case: Case) -> float:
-    return next(result.relative_regret for result in case.heuristics if result.method == RANKING)
+def _loss(case: Case) -> float:
+    """What the usual ranking loses or, without it, the heuristic that loses most."""
+    losses = {result.method: result.relative_regret for result in case.heuristics}
+    return losses.get(RANKING, max(losses.values(), default=0.0))
 
 
 def _svg(figure: Figure, name: str) -> str:

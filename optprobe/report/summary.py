@@ -109,12 +109,29 @@ def headline(cases: Sequence[Case]) -> str:
     if rejected:
         checked = f"THE INDEPENDENT CHECKER REJECTS {rejected} OF {n} CERTIFICATES"
     rows = {row.method: row for row in summaries(cases)[1:]}
-    usual, most = rows[RANKING], max(row.n_optimal for row in rows.values())
-    finders = " and ".join(label(row.method) for row in rows.values() if row.n_optimal == most)
+    said = [f"{proved}, and {checked}."]
+    if usual := rows.get(RANKING):
+        said.append(
+            f"The {label(RANKING)} ranking finds an optimum in {usual.n_optimal} of {usual.n_cases} cases; "
+            f"the objective of its neurons is {usual.mean_relative_regret:.1%} higher on average and "
+            f"{usual.worst_relative_regret:.1%} at worst."
+        )
+    if rows:
+        most = max(row.n_optimal for row in rows.values())
+        finders = " and ".join(label(row.method) for row in rows.values() if row.n_optimal == most)
+        said.append(f"Most often right: {finders}, in {most} of {n}.")
+    return " ".join(said)
+
+
+def held_out(cases: Sequence[Case]) -> str | None:
+    """What the optimum is worth on held-out documents against the mean-difference ranking; None without that one."""
+    row = next((row for row in summaries(cases)[1:] if row.method == RANKING), None)
+    if row is None:
+        return None
     return (
-        f"{proved}, and {checked}. The {label(RANKING)} ranking finds an optimum in {usual.n_optimal} of {n} cases; "
-        f"the objective of its neurons is {usual.mean_relative_regret:.1%} higher on average and "
-        f"{usual.worst_relative_regret:.1%} at worst. Most often right: {finders}, in {most} of {n}."
+        f"On held-out documents the F1 of the optimum is {row.f1_behind:+.3f} against that of the {label(RANKING)} "
+        f"ranking on average; the whole interval of the difference lies above 0 in {row.n_above} and below 0 in "
+        f"{row.n_below} of {row.n_cases} cases."
     )
 
 

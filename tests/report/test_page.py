@@ -10,12 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from optprobe.report.page import number, page_figures, percent, signed
 
 from optprobe.cases import Case
 from optprobe.errors import InputError
 from optprobe.files import write_file
 from optprobe.report import headline, write_page
-from optprobe.report.page import number, page_figures, percent, signed
 
 ABOUT = {"model": "made <at> random"}
 VOID = {"meta", "link", "br", "hr", "img"}

@@ -93,14 +93,15 @@ def contexts(
         )
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"the tokenizer {type(tokenizer).__name__} gives no characters of its tokens; give a fast one")
-    length = manifest.get("context")
+    length, known = manifest.get("context"), False
     for row in map(int, rows):
         if not 0 <= row < activations.n_rows:
             raise InputError(f"there is no row {row}: there are {activations.n_rows}, counted from 0")
         text = data.texts[activations.text[row]]
         encoding = tokenizer([text], truncation=length is not None, max_length=length).encodings[0]
-        if not manifest.get("tokenizer", {"": None}).items() <= tokenizer_identity(tokenizer).items():
+        if not known and not manifest.get("tokenizer", {"": None}).items() <= tokenizer_identity(tokenizer).items():
             raise InputError("the activations were extracted with another tokenizer; give that one")
+        known = True
         yield _context(activations, row, text, characters_of_tokens(encoding, text), width)
 
 

@@ -1,0 +1,202 @@
+"""The page of a neuron: the optima in which it stands and, from a store of activations, what it does at words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optprobe.activations import (
+    Activations,
+    Context,
+    NeuronStatistics,
+    accumulate_statistics,
+    contexts,
+    load_tokenizer,
+    read_statistics,
+)
+from optprobe.features import FeatureDataset, load
+from optprobe.report import words
+from optprobe.report.entries import Entry
+from optprobe.report.figures import FigureOnPage, histogram_figure
+
+HEATS = 4
+"""Steps of colour behind tokens."""
+CORRELATED = 10
+"""Neurons that are listed as correlated."""
+TOP = 20
+"""Contexts that are shown."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of a context, the neuron's value there if the store has it, and the step of its colour, from 0."""
+
+    text: str
+    value: float | None
+    heat: int
+    own: bool
+
+
+@dataclass(frozen=True)
+class TopRow:
+    """A row at which a neuron is large: its value, and its tokens where the texts are at hand."""
+
+    row: int
+    value: float
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True)
+class NeuronDetails:
+    """What a store says of a neuron: facts, histograms, largest rows, and correlated neurons of its layer."""
+
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[FigureOnPage, ...]
+    top: tuple[TopRow, ...]
+    correlated: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The dataset that a store was extracted from, and the tokenizer."""
+
+    data: FeatureDataset
+    tokenizer: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """
+    Activations that neurons are described from.
+
+    Attributes
+    ----------
+    activations : Activations
+    texts : Texts or None
+    """
+
+    activations: Activations
+    texts: Texts | None = None
+
+    @classmethod
+    def of(cls, activations: Activations, dataset: str | None = None, tokenizer: str | None = None) -> Store:
+        """A store with the texts of a dataset, by name or folder, and a tokenizer, by default that of its model."""
+        if dataset is None:
+            return cls(activations)
+        manifest = activations.manifest
+        source = (manifest["model"], manifest.get("revision")) if tokenizer is None else (tokenizer,)
+        return cls(activations, Texts(load(dataset), load_tokenizer(*source)))
+
+    def has(self, entry: Entry) -> bool:
+        """Whether a certificate says that it is about the model, hook and dataset of this store, at a layer of it."""
+        manifest, scope = self.activations.manifest, entry.claim.author.scope
+        here = {
+            "model": manifest.get("model"),
+            "revision": manifest.get("revision"),
+            "hook": manifest.get("hook"),
+            "dataset_digest": manifest["dataset"].get("digest"),
+        }
+        same = all(scope[name] == value for name, value in here.items() if scope.get(name) is not None)
+        layer = scope.get("layer")
+        matrix = self.activations.matrices.get(layer) if type(layer) is int else None
+        return same and matrix is not None and matrix.shape[1] == entry.claim.data.n_neurons
+
+    def describe(self, layer: int, neurons: Sequence[int], features: Sequence[Sequence[str]]) -> list[NeuronDetails]:
+        """
+        Describe some neurons of a layer over all rows.
+
+        Parameters
+        ----------
+        layer : int
+        neurons : sequence of int
+        features : sequence of sequences of str
+            Of each neuron, the features whose words its histograms tell apart.
+
+        Raises
+        ------
+        StoreDamaged
+            If a value of the store was altered.
+        """
+        statistics = read_statistics(self.activations, layer) or accumulate_statistics(self.activations, layer, TOP)
+        values = self.activations.matrices[layer].columns(np.asarray(neurons, dtype=np.int64))
+        related = _correlations(self.activations, layer, neurons, statistics)
+        return [
+            NeuronDetails(
+                _facts(statistics, neuron),
+                tuple(self._histograms(values[:, at], features[at])),
+                tuple(self._largest(statistics, neuron, values[:, at])),
+                _strongest(neuron, related[:, at]),
+            )
+            for at, neuron in enumerate(neurons)
+        ]
+
+    def _histograms(self, values: NDArray[np.float32], features: Sequence[str]) -> list[FigureOnPage]:
+        found = []
+        for at, feature in enumerate(name for name in features if name in self.activations.labels):
+            labels = self.activations.labels[feature]
+            svg = histogram_figure(values[labels > 0], values[labels < 0], f"histogram{at}")
+            found.append(FigureOnPage(f"histogram{at}", svg, words.CAPTIONS["histogram"].format(feature=feature)))
+        return found
+
+    def _largest(self, statistics: NeuronStatistics, neuron: int, values: NDArray[np.float32]) -> list[TopRow]:
+        rows, heights = (array[:TOP].tolist() for array in statistics.top_rows(neuron))
+        if self.texts is None:
+            return [TopRow(row, height, ()) for row, height in zip(rows, heights)]
+        found = contexts(self.activations, rows, self.texts.data, self.texts.tokenizer)
+        largest = float(np.abs(values).max())
+        return [
+            TopRow(context.row, height, tuple(self._tokens(context, values, largest)))
+            for context, height in zip(found, heights)
+        ]
+
+    def _tokens(self, context: Context, values: NDArray[np.float32], largest: float) -> list[Token]:
+        """The tokens of a context, each with the value of the row that ends where it ends."""
+        rows = np.flatnonzero(self.activations.text == context.text)
+        ends = dict(zip(self.activations.end[rows].tolist(), values[rows].tolist()))
+        own = int(self.activations.end[context.row])
+        at = own - len(context.token) - sum(map(len, context.before))
+        found = []
+        for text in (*context.before, context.token, *context.after):
+            at += len(text)
+            value = ends.get(at)
+            heat = 0 if value is None or largest == 0 else round(HEATS * max(value, 0.0) / largest)
+            found.append(Token(_one_line(text), value, heat, at == own))
+        return found
+
+
+def _facts(statistics: NeuronStatistics, neuron: int) -> tuple[tuple[str, str], ...]:
+    deviation = float(np.sqrt(statistics.variance[neuron]))
+    return (
+        ("words", f"{statistics.n_rows:,}, of all features and of both parts of the split"),
+        ("mean, standard deviation", f"{statistics.mean[neuron]:.4g}, {deviation:.4g}"),
+        ("least, largest", f"{statistics.minimum[neuron]:.4g}, {statistics.maximum[neuron]:.4g}"),
+        ("above 0", f"{statistics.fraction_positive[neuron]:.1%} of the words"),
+    )
+
+
+def _correlations(
+    activations: Activations, layer: int, neurons: Sequence[int], statistics: NeuronStatistics
+) -> NDArray[np.float64]:
+    """The correlation of every neuron of a layer with some, shape (n_neurons, len(neurons)); 0 with a constant one."""
+    mean, deviation = statistics.mean[:, None], np.sqrt(statistics.variance)
+    products = np.zeros((statistics.n_neurons, len(neurons)))
+    for part in activations.matrices[layer].parts:
+        centred = np.asarray(part, dtype=np.float64) - mean
+        products += centred @ centred[list(neurons)].T
+    scale = statistics.n_rows * np.outer(deviation, deviation[list(neurons)])
+    return np.where(scale > 0, products / np.where(scale > 0, scale, 1.0), 0.0)
+
+
+def _strongest(neuron: int, correlation: NDArray[np.float64]) -> tuple[tuple[int, float], ...]:
+    """The neurons of largest absolute correlation, to three digits so that roundings do not decide."""
+    rounded = np.round(correlation, 3)
+    order = sorted((other for other in range(len(rounded)) if other != neuron), key=lambda j: (-abs(rounded[j]), j))
+    return tuple((other, float(rounded[other])) for other in order[:CORRELATED])
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "⏎").replace("\t", "⇥")

@@ -111,14 +111,17 @@ ARROWS = {
         ),
         *("registry", "studies", "optprobe"),
     ),
-    "report": ("ground", "optprobe", "cases"),
+    "report": (
+        *("ground", "features", "activations", "certificates", "certificates.checker", "engines"),
+        *("registry", "studies", "optprobe", "cases"),
+    ),
     "cli": (
         *("formulations", "ground", "features", "heuristics", "activations", "activations.model"),
         *("activations.store", "activations.extraction", "activations.summaries"),
         *("certificates", "certificates.checker", "certificates.exact", "engines", "engines.engine"),
         *("registry", "studies", "optprobe", "cases", "report"),
     ),
-    "experiments": ("ground", "features", "activations", "studies", "cases", "report", "cli"),
+    "experiments": ("ground", "features", "activations", "registry", "studies", "cases", "report", "cli"),
 }
 """Whom each room uses, and nobody else; engines of `engine_named` are found by name, so that a room can be added."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from optprobe.certificates import Certificate
 from optprobe.certificates.checker import Claim, Statement, Tree
 from optprobe.certificates.citation import bibtex, sentence, swhid
+from optprobe.engines import METHODS
 from optprobe.report.entries import Entry, words_of
 from optprobe.report.words import DATA
 
@@ -106,9 +107,11 @@ def solve_command(claim: Claim) -> str | None:
         return None
     if split != {"test_share": 0.3, "seed": 0}:
         return None
+    engine = claim.author.engine
+    method = f" --method {engine}" if engine in METHODS else ""
     return (
         f"optprobe solve {DATA} --feature {shlex.quote(feature)} --layer {layer} --k {problem.k} "
-        f"--loss {problem.loss} --ridge {problem.ridge!r} --class-weight {problem.class_weight}"
+        f"--loss {problem.loss} --ridge {problem.ridge!r} --class-weight {problem.class_weight}{method}"
     )
 
 

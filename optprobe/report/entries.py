@@ -14,6 +14,8 @@ from optprobe.certificates.checker import Claim, canonical
 from optprobe.certificates.citation import without_folders
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.registry import Registry
+from optprobe.registry.folder import contents
+from optprobe.report.styles import STYLES
 from optprobe.studies.study import RECORDS, read_record
 
 UNNAMED = "unnamed"
@@ -208,12 +210,19 @@ def read_results(folder: Path) -> Results:
         raise InputError(f"{folder} holds no certificates: give what optprobe run wrote, or a registry")
     cases, left_out, draws = ({}, [], set()) if bare else _read_cases(folder)
     entries = []
+    damaged = set(contents(registry.folder).certificates) - {row["sha256"] for row in rows}
     for row in rows:
+        case = cases.pop(row["sha256"], None)
+        if case is not None and not _agrees(case, row):
+            left_out.append(f"A record says other things than its certificate {row['id']}: run the study again.")
+            case = None
         try:
-            entries.append(_entry(registry, row, cases.pop(row["sha256"], None)))
-        except (CertificateRejected, InputError):
-            left_out.append(f"The certificate {row['id']} is damaged: optprobe registry check says more.")
-    left_out += [f"The certificate {sha256[:SHORTEST]} of a record is not in the registry." for sha256 in cases]
+            entries.append(_entry(registry, row, case))
+        except CertificateRejected:
+            damaged.add(row["sha256"])
+    for sha256 in sorted(damaged | set(cases)):
+        why = "damaged" if sha256 in damaged else "not in the registry, and a record names it"
+        left_out.append(f"The certificate {sha256[:SHORTEST]} is {why}: optprobe registry check says more.")
     entries.sort(key=lambda entry: entry.order)
     return Results(tuple(entries), tuple(sorted(left_out)), tuple(sorted(draws)))
 
@@ -236,6 +245,13 @@ def _read_cases(folder: Path) -> tuple[dict[str, Case], list[str], set[int]]:
         if before is None or _said(case) > _said(before):
             found[case.certificate] = case
     return found, left_out, draws
+
+
+def _agrees(case: Case, record: Mapping[str, Any]) -> bool:
+    """Whether a case says of its problem and its solution what its certificate says."""
+    names = ("feature", "layer", *Setting._fields, "k", "n_rows", "n_neurons", "upper_bound", "lower_bound", "optimal")
+    same = all(getattr(case, name) == record[name] for name in names)
+    return same and list(case.support) == record["support"] and {row.method for row in case.methods} <= set(STYLES)
 
 
 def _said(case: Case) -> tuple[int, str]:

@@ -65,7 +65,7 @@ def regret_figure(cases: Sequence[Case]) -> str:
                     continue
                 height = place + 0.72 / len(ks) * (at - (len(ks) - 1) / 2)
                 style: Any = {"color": style_of(method).colour, "marker": f"${k}$", "linestyle": "none"}
-                axes.plot(regrets, np.full(len(regrets), height), markersize=4, alpha=0.35, mew=0, **style)
+                axes.plot(regrets, np.full(len(regrets), height), markersize=5, alpha=0.5, mew=0, **style)
                 axes.plot([np.mean(regrets)], [height], markersize=8, mew=0, **style)
         axes.set_xscale("symlog", linthresh=LEAST_SHOWN, linscale=0.5)
         axes.xaxis.set_major_locator(FixedLocator([0, 1e-3, 1e-2, 1e-1, 1.0]))

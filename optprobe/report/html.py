@@ -59,11 +59,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption, named columns and rows; a column whose name begins with ``<`` is of text, to the left."""
+    """
+    A table.
+
+    Attributes
+    ----------
+    caption : str
+    columns : tuple of str
+        Their names; one that begins with ``<`` is of text, to the left.
+    rows : sequence of Row
+    link : Link, optional
+        Where all of its numbers are from.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[Row]
+    link: Link | None = None
 
     @property
     def heads(self) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from optprobe.report.figures import FigureOnPage, legend_figure, overview_figure
 from optprobe.report.html import Cell, Link, Row, Table, rendered
 from optprobe.report.links import Links
 from optprobe.report.neuron_page import NeuronDetails, Store
+from optprobe.report.styles import STYLES
 from optprobe.report.summary import by_setting, headline, held_out
 from optprobe.report.tables import case_table, certified_table, map_table, methods_table, neurons_table
 
@@ -107,14 +108,14 @@ class Site:
             settings: dict[str, list[Entry]] = {}
             for entry in entries:
                 settings.setdefault(str(entry.setting), []).append(entry)
-            methods = dict.fromkeys(row.method for e in entries if e.case for row in e.case.methods)
+            there = {row.method for e in entries if e.case for row in e.case.methods}
             yield (
                 path,
                 self._page(
                     "feature",
                     path,
-                    feature,
-                    legend=[(method, legend_figure(method)) for method in methods],
+                    f"feature {feature}",
+                    legend=[(method, legend_figure(method)) for method in STYLES if method in there],
                     settings=[self._setting(setting, part, at) for at, (setting, part) in enumerate(settings.items())],
                 ),
             )

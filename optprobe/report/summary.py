@@ -128,10 +128,11 @@ def held_out(cases: Sequence[Case]) -> str | None:
     row = next((row for row in summaries(cases)[1:] if row.method == RANKING), None)
     if row is None:
         return None
+    side = "higher" if row.f1_behind >= 0 else "lower"
     return (
-        f"On held-out documents the F1 of the optimum is {row.f1_behind:+.3f} against that of the {label(RANKING)} "
-        f"ranking on average; the whole interval of the difference lies above 0 in {row.n_above} and below 0 in "
-        f"{row.n_below} of {row.n_cases} cases."
+        f"On held-out documents the F1 of the optimum is {abs(row.f1_behind):.3f} {side} than that of the "
+        f"{label(RANKING)} ranking on average; the whole interval of the difference lies above 0 in {row.n_above} and "
+        f"below 0 in {row.n_below} of {row.n_cases} cases."
     )
 
 

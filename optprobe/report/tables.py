@@ -96,7 +96,9 @@ def case_table(entry: Entry, case: Case, links: Links) -> Table:
         )
         for row in case.methods
     ]
-    return Table(f"k = {case.k}, {links.results.layer_name(entry)}: every method's neurons, refitted", columns, rows)
+    caption = f"k = {case.k}, {links.results.layer_name(entry)}: every method's neurons, refitted;"
+    certificate = Link(f"certificate {links.results.names[entry.sha256]}", links.certificate(entry))
+    return Table(caption, columns, rows, certificate)
 
 
 def neurons_table(entries: Sequence[Entry], links: Links) -> Table:

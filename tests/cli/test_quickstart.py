@@ -37,24 +37,26 @@ def test_a_small_quickstart(small: job.Quickstart) -> None:
     assert all(case.optimal for case in small.cases)
     assert "extracted to" in small.activations
     assert {path.name for path in small.page.parent.iterdir()} == {
-        *("activations", "records", "failures", "registry", ".lock", "index.html")
+        *("activations", "records", "failures", "registry", ".lock", "index.html"),
+        *("feature", "neuron", "certificate", "style.css", "cases.csv", "site.json"),
     }
     assert f"{small.cases[0].upper_bound:.6f}" in small.page.read_text(encoding="utf-8")
+    neuron = small.page.parent / "neuron" / f"0-{small.cases[0].support[0]}.html"
+    assert '<span class="context"' in neuron.read_text(encoding="utf-8")
 
 
 def test_the_page_names_the_command_that_solves_a_case_again(
     small: job.Quickstart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     page = small.page.read_text(encoding="utf-8")
-    command = page.split("as in: optprobe ")[1].split("</dd>")[0].split()
+    command = page.split("as in: optprobe ")[1].split("</dd>")[0].split(";")[0].split()
     monkeypatch.chdir(small.page.parent)
     assert main([*command, "--out", str(tmp_path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["upper_bound"] == small.cases[0].upper_bound
+    case = next(case for case in small.cases if case.loss == command[command.index("--loss") + 1])
+    assert record["upper_bound"] == case.upper_bound
     written = Path(record["certificate"])
-    assert (
-        written.read_bytes() == Registry(small.page.parent / "registry").path(small.cases[0].certificate).read_bytes()
-    )
+    assert written.read_bytes() == Registry(small.page.parent / "registry").path(case.certificate).read_bytes()
 
 
 @pytest.mark.parametrize("accepted", [True, False])

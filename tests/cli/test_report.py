@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run leaves, with its store in it."""
     out = tmp_path_factory.mktemp("report") / "out"
     activations_of({0: X, 3: X[:, ::-1]}, LABELS, np.arange(160) // 4, model="made").save(out / "activations")
-    sweep = ["--k", "1-2", "--loss", "squared", "--methods", "mean_difference,beam_search"]
+    sweep = ["--k", "1-2", "--loss", "squared", "--methods", "mean_difference", "beam_search"]
     assert main(["run", str(out / "activations"), *sweep, "--out", str(out)]) == 0
     return out
 

@@ -25,8 +25,8 @@ from optprobe.studies import Item, records_of
 from optprobe.studies.study import digest, key_of
 
 REGISTRY = "registry"
-Place = tuple[str, str, int | None]
-"""A source, and its feature and layer."""
+Place = tuple[str, str, int, str]
+"""A source, a feature and a layer of it, and the digest of what the source has there."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,15 @@ class CaseStudy:
 
     @cached_property
     def _items(self) -> tuple[Item, ...]:
-        return tuple(item for place in self._places() for item in self._items_of(*place))
+        return tuple(item for place in self._places for item in self._items_of(*place))
 
     @cached_property
-    def _where(self) -> dict[str, str]:
-        """The source of each digest."""
-        return {place_digest: source for source, _, _, place_digest in self._places()}
+    def _places(self) -> tuple[Place, ...]:
+        return tuple(place for source in self.sources for place in self._places_of(source))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs: where the places are, and not all items with each of them."""
+        return {name: value for name, value in vars(self).items() if name != "_items"}
 
     def _items_of(self, source: str, feature: str, layer: int, place_digest: str) -> Iterator[Item]:
         for setting in self.settings:
@@ -146,24 +149,22 @@ class CaseStudy:
                 before = key_of(self, item)
                 yield item
 
-    def _places(self) -> Iterator[tuple[str, str, int, str]]:
-        """Source, feature and layer of every place, and the digest of what the source has there."""
-        for source in self.sources:
-            if Path(source).is_file():
-                yield self._file(source)
-                continue
-            store = Activations.open(source)
-            for feature in _chosen("feature", source, self.features, store.features):
-                for layer in _chosen("layer", source, self.layers, store.layers):
-                    self._check_k(store.matrices[layer].shape[1], layer)
-                    files = {
-                        name: sha256
-                        for name, sha256 in store.manifest["digests"].items()
-                        if "/" not in name or name.startswith(f"layer_{layer}/")
-                    }
-                    yield source, feature, layer, digest([files, store.manifest["features"][feature]])
+    def _places_of(self, source: str) -> Iterator[Place]:
+        if Path(source).is_file():
+            yield self._file(source)
+            return
+        store = Activations.open(source)
+        for feature in _chosen("feature", source, self.features, store.features):
+            for layer in _chosen("layer", source, self.layers, store.layers):
+                self._check_k(store.matrices[layer].shape[1], layer)
+                files = {
+                    name: sha256
+                    for name, sha256 in store.manifest["digests"].items()
+                    if "/" not in name or name.startswith(f"layer_{layer}/")
+                }
+                yield source, feature, layer, digest([files, store.manifest["features"][feature]])
 
-    def _file(self, source: str) -> tuple[str, str, int, str]:
+    def _file(self, source: str) -> Place:
         """The place of an `.npz`."""
         rows = load_labelled(source)
         if not {"feature", "layer"} <= set(rows.scope):
@@ -180,10 +181,9 @@ class CaseStudy:
     def run(self, item: Item, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The record of a case; its certificate is in the registry."""
         values = item.values
-        source = self._where[item.inputs["activations"]]
-        data, scores = _scored(
-            source, values["feature"], values["layer"], self.split, values["class_weight"], self.seed
-        )
+        there = values["feature"], values["layer"], item.inputs["activations"]
+        place = next(place for place in self._places if place[1:] == there)
+        data, scores = _scored(place, self.split, values["class_weight"], self.seed)
         stated = scores.problem.restated(k=values["k"], loss=values["loss"], ridge=values["ridge"] or self.grid[0])
         limits: dict[str, Any] = {"method": self.method, "time_limit": self.time_limit}
         validation: list[Mapping[str, Any]] = []
@@ -217,10 +217,9 @@ class CaseStudy:
 
 
 @lru_cache(maxsize=1)
-def _scored(
-    source: str, feature: str, layer: int, split: Split, class_weight: str, seed: int
-) -> tuple[LabelledActivations, RankingScores]:
+def _scored(place: Place, split: Split, class_weight: str, seed: int) -> tuple[LabelledActivations, RankingScores]:
     """The rows of a place, and their rankings, which serve all losses and k."""
+    source, feature, layer, _ = place
     parts = {} if Path(source).is_file() else vars(split)
     data = load_labelled(source, feature, layer, **parts)
     return data, RankingScores(problem(data, 1, loss="squared", class_weight=class_weight), seed)

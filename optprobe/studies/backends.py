@@ -110,9 +110,9 @@ class Loky:
                 if done := _found(study, item, folder, began):  # it was ended after its last word
                     yield done
                     continue
-                again: list[Item] = []
-                yield from self._pool(study, [item], folder, 1, again)
-                if again:
+                alone, again = [item], list[Item]()
+                yield from self._pool(study, alone, folder, 1, again)
+                if alone or again:
                     note_failure(study, item, folder, f"{item.name}: {ENDED}")
                     yield Done(item, ENDED, 0.0)
 
@@ -130,22 +130,23 @@ class Loky:
         )
         running: dict[Future[Done], Item] = {}
         try:
-            while running or (waiting and not suspects):
-                while waiting and not suspects and len(running) < workers:
-                    item = waiting.pop(0)
+            broken = False
+            while running or (waiting and not broken):
+                while waiting and not broken and len(running) < workers:
                     try:
-                        running[pool.submit(_timed, study, item, folder)] = item
+                        running[pool.submit(_timed, study, waiting[0], folder)] = waiting[0]
+                        del waiting[0]
                     except BrokenProcessPool:
-                        waiting.insert(0, item)
-                        break
+                        broken = True
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     item = running.pop(future)
                     try:
                         yield future.result()
                     except BrokenProcessPool:
+                        broken = True
                         suspects.append(item)
         finally:
-            pool.shutdown(wait=True, kill_workers=bool(running or suspects))
+            pool.shutdown(wait=True, kill_workers=broken or bool(running))
 
 
 @dataclass(frozen=True)

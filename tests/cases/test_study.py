@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +75,39 @@ def test_a_record_is_the_same_without_the_one_before_it(study: CaseStudy, tmp_pa
         assert one is not None
         assert other is not None
         assert one["result"] == other["result"]
+
+
+def test_a_store_that_was_made_anew_at_its_path_is_read_anew(study: CaseStudy, tmp_path: Path) -> None:
+    """Also by the process that read the one before it."""
+    one = replace(study, features=("sign",), layers=(0,), settings=SETTINGS[:1])
+    run_study(one, one.folder)
+    shutil.rmtree(one.sources[0])
+    again = replace(one, sources=(stored(Path(one.sources[0]), X[::-1].copy()),), folder=tmp_path / "again")
+    run_study(again, again.folder)
+    elsewhere = replace(one, sources=(stored(tmp_path / "elsewhere", X[::-1].copy()),), folder=tmp_path / "new")
+    assert keys(elsewhere) == keys(again)
+    run_study(elsewhere, elsewhere.folder)
+    assert again.cases() == elsewhere.cases()
+    assert again.cases() != one.cases()
+
+
+def test_features_of_one_rule_are_places_of_their_own(study: CaseStudy, tmp_path: Path) -> None:
+    both = replace(study, sources=(stored(tmp_path / "both", X, odd=-Y),), layers=(0,), ks=(1,))
+    run_study(both, both.folder)
+    assert {(case.feature, case.loss) for case in both.cases()} == {
+        (feature, loss) for feature in ("sign", "odd") for loss in ("squared", "logistic")
+    }
+    assert len({case.certificate for case in both.cases()}) == 4
+
+
+def test_a_worker_is_not_sent_all_items_with_each(study: CaseStudy) -> None:
+    many = replace(study, ks=(1, 2, 3, 4, 5, 6, 7))
+    assert len(many.items()) == 28
+    assert len(study.items()) == 8
+    assert len(pickle.dumps(many)) < len(pickle.dumps(study)) + 100
+    there = pickle.loads(pickle.dumps(many))
+    assert there == many
+    assert [key_of(there, item) for item in there.items()] == [key_of(many, item) for item in many.items()]
 
 
 def test_cases_without_their_certificate_are_run_again(study: CaseStudy) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,18 @@ def test_workers_killed_ten_times_lose_nothing(name: str, tmp_path: Path) -> Non
     assert results(study, tmp_path / "killed") == results(study, tmp_path / "calm")
     assert files(tmp_path / "killed" / "records") == files(tmp_path / "calm" / "records")
     assert files(tmp_path / "killed" / "failures") == []
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+def test_workers_that_are_ended_between_items_are_replaced(tmp_path: Path) -> None:
+    done = []
+    for one in backend_named("loky", 1).run(Numbers(3), Numbers(3).items(), tmp_path):
+        done.append((one.item.name, one.failure))
+        for worker in children():
+            os.kill(worker, signal.SIGKILL)
+        time.sleep(1.0)
+    assert sorted(done) == [(f"number {i}", None) for i in range(3)]
 
 
 @pytest.mark.parametrize(

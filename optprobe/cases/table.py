@@ -65,3 +65,13 @@ def csv_text(cases: Sequence[Case]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def parquet(cases: Sequence[Case]) -> bytes:
+    """The same rows as a parquet file."""
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    content = io.BytesIO()
+    write_table(pa.Table.from_pylist([row for case in cases for row in rows_of(case)]), content)
+    return content.getvalue()

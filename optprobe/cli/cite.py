@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optprobe.cli.shared import add_data_arguments
-from optprobe.cli.verify import LIMITS, add_limit_arguments, checked
+from optprobe.cli.verify import LIMITS, add_limit_arguments, checked, refuse_without_data
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from optprobe.files import file_digest
 
     certified = arguments.data is not None
-    if not certified and (idle := [n for n in ("feature", "layer", *LIMITS) if getattr(arguments, n) is not None]):
-        option = idle[0].replace("_", "-")
-        raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
+    refuse_without_data(arguments, ("feature", "layer", *LIMITS))
     cited: list[Cited] = []
     for path in _paths(arguments):
         if certified:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optprobe.cli.shared import print_json
-from optprobe.cli.verify import LIMITS, add_limit_arguments, checked, split_of
+from optprobe.cli.verify import LIMITS, add_limit_arguments, checked, refuse_without_data, split_of
 from optprobe.errors import CertificateRejected, InputError
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _add(registry: Registry, arguments: argparse.Namespace) -> int:
     """Add what is not rejected; the largest exit code of all certificates."""
-    if not arguments.data and (idle := [name for name in LIMITS if getattr(arguments, name) is not None]):
-        option = idle[0].replace("_", "-")
-        raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
+    refuse_without_data(arguments, LIMITS)
     if missing := [path for path in (*arguments.certificates, *arguments.data) if not path.exists()]:
         raise InputError(f"there is no {missing[0]}, and nothing was added")
     return max([_added(registry, path, arguments) for path in arguments.certificates])

@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from optprobe.cases.table import csv_text, parquet
+    from optprobe.files import write_file
     from optprobe.studies import run_study
     from optprobe.studies.backends import backend_named
     from optprobe.studies.run import missing_items
@@ -75,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"optprobe run: interrupted; the same command goes on with {folder}", file=sys.stderr)
             return INTERRUPTED
     cases = study.cases()
-    for path, write in ((arguments.to_csv, write_csv), (arguments.to_parquet, write_parquet)):
+    for path, content in ((arguments.to_csv, csv_text), (arguments.to_parquet, parquet)):
         if path is not None:
-            write(path, cases)
+            write_file(path, content(cases))
     show(arguments, cases, outcome)
     return 1 if outcome.failed or not all(case.accepted for case in cases) else 0
 
@@ -154,29 +156,6 @@ def show(arguments: argparse.Namespace, cases: Sequence[Case], outcome: Outcome)
         f"{outcome.items} cases: {outcome.done} run, {outcome.skipped} there before, {outcome.failed} failed; "
         f"{optimal} optima proved; {outcome.seconds:.1f} s; {arguments.out}"
     )
-
-
-def write_csv(path: Path, cases: Sequence[Case]) -> None:
-    """A row a case and method."""
-    from optprobe.cases.table import csv_text
-    from optprobe.files import write_file
-
-    write_file(path, csv_text(cases))
-
-
-def write_parquet(path: Path, cases: Sequence[Case]) -> None:
-    """A row a case and method."""
-    from io import BytesIO
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from optprobe.cases.table import rows_of
-    from optprobe.files import write_file
-
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_pylist([row for case in cases for row in rows_of(case)]), buffer)
-    write_file(path, buffer.getvalue())
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(verdict)
     return verdict.exit_code
+
+
+def refuse_without_data(arguments: argparse.Namespace, names: Iterable[str]) -> None:
+    """Raise `InputError` where an option about the data is given and no data are."""
+    if not arguments.data and (idle := [name for name in names if getattr(arguments, name) is not None]):
+        option = idle[0].replace("_", "-")
+        raise InputError(f"--{option} is about the data, and nothing is verified without them: give --data as well")
 
 
 def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:

@@ -14,7 +14,8 @@ from optprobe.certificates.checker import Claim, canonical
 from optprobe.certificates.citation import without_folders
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.registry import Registry
-from optprobe.registry.folder import contents
+from optprobe.registry.folder import contents, note_path
+from optprobe.registry.notes import read_note
 from optprobe.report.styles import STYLES
 from optprobe.studies.study import RECORDS, read_record
 
@@ -263,7 +264,8 @@ def _entry(registry: Registry, record: Mapping[str, Any], case: Case | None) -> 
     sha256 = str(record["sha256"])
     claim = registry.certificate(sha256).claim
     source = f"{words_of(record['model'])} on {words_of(record['dataset'])}"
-    return Entry(record, claim, registry.note(sha256), registry.path(sha256), case, source)
+    note = read_note(note_path(registry.folder, sha256), sha256, claim)
+    return Entry(record, claim, note, registry.path(sha256), case, source)
 
 
 def _worth(entry: Entry) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from optprobe.cases import Case, CaseStudy, Setting
 from optprobe.cases.study import REGISTRY
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.features import FeatureDataset, load
+from optprobe.heuristics import PAPER_TOP
 from optprobe.registry import Registry
 from optprobe.report import Site, Store, results_of, write_site
 from optprobe.studies import run_study
@@ -21,7 +22,13 @@ FEATURES = ("is_french", "is_python", "latex_math", "contains_digit")
 LAYERS = (1, 3)
 KS = (1, 2, 3)
 SQUARED_RIDGE = 0.01
-LOGISTIC_RIDGE = 0.1
+LOGISTIC_RIDGE = 0.5
+"""At which HiGHS closes the gap over a whole layer in a second; with less ridge it takes minutes."""
+ENGINES = (
+    *((name, None) for name in ("branch_and_cut", "dual_enumeration", "outer_approximation")),
+    *((name, PAPER_TOP) for name in ("branch_and_cut", "outer_approximation", "milp")),
+)
+"""Which solve one problem of logistic loss: over the whole layer, and among the neurons of largest mean difference."""
 CLASS_WEIGHT = "balanced"
 
 
@@ -55,8 +62,8 @@ def quickstart(
         Gets ``activations/``, ``records/``, ``failures/``, ``registry/``, ``index.html`` and the other pages. What is
         there from an earlier run is used again.
     features, layers, ks : sequences
-        Squared loss for all of them; one case of logistic loss by branch and cut, the first feature at the last layer
-        and the largest k.
+        Squared loss for all of them; for the first feature at the last layer and the largest k also logistic loss, by
+        every engine of `ENGINES`.
     report : callable, optional
         Receives the progress.
 
@@ -78,19 +85,22 @@ def quickstart(
         features=tuple(features),
         layers=tuple(layers),
     )
-    logistic = replace(
-        squared,
-        settings=(Setting("logistic", LOGISTIC_RIDGE, CLASS_WEIGHT),),
-        ks=(max(ks),),
-        features=(features[0],),
-        layers=(layers[-1],),
-        method="branch_and_cut",
-    )
-    for study in (squared, logistic):
+    logistic = [
+        replace(
+            squared,
+            settings=(Setting("logistic", LOGISTIC_RIDGE, CLASS_WEIGHT, among),),
+            ks=(max(ks),),
+            features=(features[0],),
+            layers=(layers[-1],),
+            method=engine,
+        )
+        for engine, among in ENGINES
+    ]
+    for study in (squared, *logistic):
         outcome = run_study(study, folder, report=report)
         if outcome.failures:
             raise InputError(f"{outcome.failed} cases failed, the first: {outcome.failures[0]}")
-    cases = (*squared.cases(), *logistic.cases())
+    cases = tuple(case for study in (squared, *logistic) for case in study.cases())
     report("writing the site", 1.0)
     results = results_of(cases, Registry(folder / REGISTRY), (squared.draws,))
     store = Store.of(Activations.open(activations), "bundled")

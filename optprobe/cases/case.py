@@ -17,16 +17,21 @@ from optprobe.registry import Registry
 
 
 class Setting(NamedTuple):
-    """What cases must share to be averaged: loss, ridge (None: each case has a validated one) and class weights."""
+    """What cases must share to be averaged.
+
+    Loss, ridge (None: each case has a validated one), class weights, and how many neurons are searched (None: all).
+    """
 
     loss: str
     ridge: float | None
     class_weight: str
+    among: int | None = None
 
     def __str__(self) -> str:
         weights = "balanced classes" if self.class_weight == "balanced" else "unweighted rows"
         ridge = "validated ridge" if self.ridge is None else f"ridge {self.ridge:g}"
-        return f"{self.loss} loss, {ridge}, {weights}"
+        among = "" if self.among is None else f", among {self.among} neurons"
+        return f"{self.loss} loss, {ridge}, {weights}{among}"
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,16 @@ class Case:
 
     Attributes
     ----------
-    feature, layer, k, loss, ridge, class_weight
-        The problem.
+    feature, layer, k, loss, ridge, class_weight, among
+        The problem; ``among`` is the number of neurons searched, None for all.
     n_rows, n_neurons, n_test : int
         Training rows, columns, test rows.
     support, upper_bound, lower_bound, tolerance, status, optimal, engine, regime
         The solution, as `Solution` has them; ``status`` is the sentence.
+    start : str
+        The heuristic whose support the engine started from.
+    counts : mapping of str to int
+        What the engine counted: nodes, and for a MIP the rounds of HiGHS and its cuts.
     certificate : str
         sha256 of the certificate's file, its name in the registry.
     accepted, verdict : bool and str
@@ -84,6 +93,7 @@ class Case:
     loss: str
     ridge: float
     class_weight: str
+    among: int | None
     n_rows: int
     n_neurons: int
     n_test: int
@@ -95,6 +105,8 @@ class Case:
     optimal: bool
     engine: str
     regime: str
+    start: str
+    counts: Mapping[str, int]
     certificate: str
     accepted: bool
     verdict: str
@@ -104,7 +116,7 @@ class Case:
     @property
     def setting(self) -> Setting:
         """Loss, ridge and class weights."""
-        return Setting(self.loss, None if self.validation else self.ridge, self.class_weight)
+        return Setting(self.loss, None if self.validation else self.ridge, self.class_weight, self.among)
 
     @property
     def gap(self) -> float:
@@ -125,6 +137,7 @@ class Case:
         """The case as plain dictionaries and lists, for JSON."""
         return asdict(self) | {
             "support": list(self.support),
+            "counts": dict(self.counts),
             "methods": [asdict(result) for result in self.methods],
             "validation": list(self.validation),
         }
@@ -209,6 +222,7 @@ def certified_case(
         loss=problem.loss.name,
         ridge=problem.ridge,
         class_weight=problem.class_weight,
+        among=None if problem.among is None else len(problem.among),
         n_rows=problem.n_rows,
         n_neurons=problem.n_neurons,
         n_test=len(y_test),
@@ -220,6 +234,8 @@ def certified_case(
         optimal=solution.optimal,
         engine=solution.engine,
         regime=solution.regime,
+        start=solution.incumbent_source,
+        counts=solution.counts,
         certificate=sha256,
         accepted=verdict.accepted,
         verdict=verdict.reason,

@@ -34,7 +34,8 @@ class Config:
     stores : tuple of str
         Stores of activations that are there; none where model and dataset are given.
     settings : tuple of Setting
-        Losses with ridge and class weights.
+        Losses with ridge and class weights, and how many neurons are searched: of each layer those of largest mean
+        difference.
     ks : tuple of int
     features, layers : tuple or None
         Which; None for all that there are. Layers to be extracted must be named.
@@ -109,11 +110,12 @@ def read_config(path: Path) -> Config:
     keys = _Keys(str(path), table)
     stores: tuple[str, ...] = keys.take("stores", _several(_text), ())
     settings = keys.take("losses", lambda value: _settings(_several(lambda one: _losses(str(path), one))(value)))
+    searched = keys.take("top", _at_least(1), None)
     config = Config(
         model=None if stores else keys.take("model", _text),
         dataset=None if stores else keys.take("dataset", _text),
         stores=stores,
-        settings=settings,
+        settings=tuple(setting._replace(among=searched) for setting in settings),
         ks=tuple(sorted(keys.take("ks", _several(_at_least(1))))),
         features=keys.take("features", _several(_text), None),
         layers=keys.take("layers", _several(_at_least(0)), *((None,) if stores else ())),

@@ -19,7 +19,7 @@ from optprobe.data import problem
 from optprobe.engines.engine import engine_named
 from optprobe.errors import InputError
 from optprobe.files import file_digest
-from optprobe.heuristics import RankingScores
+from optprobe.heuristics import RANKINGS, RankingScores, top
 from optprobe.registry import Registry
 from optprobe.studies import Item, records_of
 from optprobe.studies.study import digest, key_of
@@ -49,7 +49,8 @@ class CaseStudy:
     folder : Path
         Gets ``registry/``, beside what `run_study` writes there.
     settings : tuple of Setting
-        Losses with their ridge and class weights.
+        Losses with their ridge and class weights; those that search among N neurons search the N of largest mean
+        difference on the training rows.
     ks : tuple of int
     grid : tuple of float
         Ridges to choose from, for settings without one.
@@ -72,7 +73,7 @@ class CaseStudy:
     ------
     InputError
         If a setting, k, method or limit cannot be used; from `items`, if a source has no such feature or layer, or a
-        layer fewer neurons than k.
+        layer fewer neurons than k or than are to be searched.
     """
 
     sources: tuple[str, ...]
@@ -104,6 +105,8 @@ class CaseStudy:
                 raise InputError(f"the class weights are {setting.class_weight!r}: use {' or '.join(CLASS_WEIGHTS)}")
         if not self.sources or not self.settings or not self.ks or min(self.ks) < 1:
             raise InputError("a study of cases needs sources, settings and numbers of neurons from 1")
+        if narrow := [s.among for s in self.settings if s.among is not None and s.among < max(self.ks)]:
+            raise InputError(f"k = {max(self.ks)} is more than the {narrow[0]} neurons that are to be searched")
         if self.method != "auto":
             engine_named(self.method)
         check_methods(self.methods)
@@ -177,13 +180,15 @@ class CaseStudy:
     def _check_k(self, width: int, layer: int) -> None:
         if max(self.ks) > width:
             raise InputError(f"k = {max(self.ks)} is more than the {width} neurons of layer {layer}")
+        if wide := [s.among for s in self.settings if s.among is not None and s.among > width]:
+            raise InputError(f"{wide[0]} neurons are to be searched, and layer {layer} has {width}")
 
     def run(self, item: Item, earlier: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The record of a case; its certificate is in the registry."""
         values = item.values
         there = values["feature"], values["layer"], item.inputs["activations"]
         place = next(place for place in self._places if place[1:] == there)
-        data, scores = _scored(place, self.split, values["class_weight"], self.seed)
+        data, scores = _scored(place, self.split, values["class_weight"], values["among"], self.seed)
         stated = scores.problem.restated(k=values["k"], loss=values["loss"], ridge=values["ridge"] or self.grid[0])
         limits: dict[str, Any] = {"method": self.method, "time_limit": self.time_limit}
         validation: list[Mapping[str, Any]] = []
@@ -217,12 +222,18 @@ class CaseStudy:
 
 
 @lru_cache(maxsize=1)
-def _scored(place: Place, split: Split, class_weight: str, seed: int) -> tuple[LabelledActivations, RankingScores]:
+def _scored(
+    place: Place, split: Split, class_weight: str, among: int | None, seed: int
+) -> tuple[LabelledActivations, RankingScores]:
     """The rows of a place, and their rankings, which serve all losses and k."""
     source, feature, layer, _ = place
     parts = {} if Path(source).is_file() else vars(split)
     data = load_labelled(source, feature, layer, **parts)
-    return data, RankingScores(problem(data, 1, loss="squared", class_weight=class_weight), seed)
+    stated = problem(data, 1, loss="squared", class_weight=class_weight)
+    if among is not None:
+        searched = top(RANKINGS["mean_difference"].function(stated, seed), among)
+        stated = problem(data, 1, loss="squared", class_weight=class_weight, among=searched)
+    return data, RankingScores(stated, seed)
 
 
 def _chosen(what: str, source: str, asked: Sequence[Any] | None, there: Sequence[Any]) -> Sequence[Any]:

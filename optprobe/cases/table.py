@@ -19,6 +19,7 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
         "ridge": case.ridge,
         "validated": bool(case.validation),
         "class_weight": case.class_weight,
+        "among": case.among,
         "k": case.k,
         "n_rows": case.n_rows,
         "n_neurons": case.n_neurons,

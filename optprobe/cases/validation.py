@@ -36,7 +36,7 @@ def chosen_ridge(
     data : LabelledActivations
         Rows with documents; those of the training part are divided once more, by document.
     stated : SparseProbeProblem
-        Loss, k and class weights.
+        Loss, k, class weights and the neurons searched.
     grid : sequence of float
     method, time_limit
         As in `optprobe.solve`.
@@ -69,6 +69,7 @@ def chosen_ridge(
             loss=stated.loss.name,
             ridge=ridge,
             class_weight=stated.class_weight,
+            among=stated.among,
             sample_weight=None if data.w_train is None else data.w_train[~aside],
         )
         best = solve(part, method, time_limit)

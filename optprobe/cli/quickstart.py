@@ -52,13 +52,13 @@ def print_tables(found: Quickstart) -> None:
     """The certified optima, each method against them, and the sentence that sums them up."""
     from rich.console import Console
 
-    from optprobe.report import headline
+    from optprobe.report import headline, one_each
 
     console = Console(width=None if Console().is_terminal else 120)
     console.print(found.activations, soft_wrap=True)
     console.print(optima(found.cases))
-    console.print(_methods(found.cases))
-    console.print(headline(found.cases))
+    console.print(_methods(one_each(found.cases)))
+    console.print(headline(one_each(found.cases)))
     console.print(f"page: {found.page}", soft_wrap=True)
 
 
@@ -66,10 +66,13 @@ def optima(cases: Sequence[Case]) -> Table:
     """Every optimum with its bounds and what the checker says."""
     from rich.table import Table
 
+    from optprobe.report.summary import label
+
     weights = " and ".join(sorted({case.class_weight for case in cases}))
     table = Table(title=f"Certified optima, class weights {weights}", title_justify="left")
-    for name in ("feature", "layer", "k", "loss", "ridge", "neurons", "objective", "gap", "certificate"):
-        table.add_column(name, justify="left" if name in ("feature", "loss", "neurons", "certificate") else "right")
+    for name in ("feature", "layer", "k", "loss", "ridge", "neurons", "objective", "gap", "engine", "certificate"):
+        left = name in ("feature", "loss", "neurons", "engine", "certificate")
+        table.add_column(name, justify="left" if left else "right")
     for case in cases:
         table.add_row(
             case.feature,
@@ -80,12 +83,13 @@ def optima(cases: Sequence[Case]) -> Table:
             ", ".join(map(str, case.support)),
             f"{case.upper_bound:.6f}",
             f"{case.gap:.0e}",
+            label(case.engine) + ("" if case.among is None else f", among {case.among}"),
             "accepted" if case.accepted else f"REJECTED: {case.verdict}",
         )
     return table
 
 
-def _methods(cases: tuple[Case, ...]) -> Table:
+def _methods(cases: Sequence[Case]) -> Table:
     from rich.table import Table
 
     from optprobe.report.summary import label, summaries

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optprobe.studies.run import Report
 
 HELP = "certify the optimum of every feature, layer, loss and k of a configuration or of stores; goes on where it was"
-STATED = ("k", "loss", "ridge", "grid", "class_weight", "feature", "layer", "method", "methods", "time_limit")
+STATED = ("k", "loss", "ridge", "grid", "class_weight", "feature", "layer", "top", "method", "methods", "time_limit")
 """What a configuration file states, and the command line for stores."""
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-weight", choices=("none", "balanced"), help="default: none")
     parser.add_argument("--feature", nargs="+", help="features (default: all)")
     parser.add_argument("--layer", type=numbers, help="layers, such as 0-3 (default: all)")
+    parser.add_argument("--top", type=int, metavar="N", help="search among the N neurons of largest mean difference")
     parser.add_argument("--method", help="as in optprobe solve (default: auto)")
     parser.add_argument("--methods", nargs="+", metavar="M", help="heuristics to compare with (default: all)")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each optimum")
@@ -106,7 +107,9 @@ def configuration(arguments: argparse.Namespace) -> Config:
         model=None,
         dataset=None,
         stores=tuple(map(str, arguments.sources)),
-        settings=tuple(Setting(loss, ridge, weights) for loss in losses for ridge in arguments.ridge or (0.01,)),
+        settings=tuple(
+            Setting(loss, ridge, weights, arguments.top) for loss in losses for ridge in arguments.ridge or (0.01,)
+        ),
         ks=arguments.k,
         features=_once(arguments.feature),
         layers=arguments.layer,

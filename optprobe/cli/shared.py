@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from optprobe.engines import Progress, Solution
     from optprobe.engines.budget import Report
 
-PAPER_TOP = 50
 INTERRUPTED = 130
 """The exit code after Ctrl-C: shells end their loops at it."""
 
@@ -98,6 +97,7 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
 def _set_paper(arguments: argparse.Namespace, n_rows: int, n_neurons: int) -> None:
     """Fill in the setting of the paper; what contradicts its problem is refused."""
     from formulations.models import paper_ridge
+    from optprobe.heuristics import PAPER_TOP
 
     for name, value in (("loss", "hinge"), ("ridge", paper_ridge(n_rows)), ("class_weight", "balanced")):
         given = getattr(arguments, name)

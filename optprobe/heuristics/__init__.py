@@ -2,7 +2,7 @@
 
 from optprobe.heuristics.moves import Gram
 from optprobe.heuristics.published import read_ranking
-from optprobe.heuristics.rankings import RANKINGS, Ranking, RankingScores, top
+from optprobe.heuristics.rankings import PAPER_TOP, RANKINGS, Ranking, RankingScores, top
 from optprobe.heuristics.search import (
     Incumbent,
     beam_search,
@@ -12,6 +12,7 @@ from optprobe.heuristics.search import (
 )
 
 __all__ = [
+    "PAPER_TOP",
     "RANKINGS",
     "Gram",
     "Incumbent",

@@ -40,6 +40,10 @@ class Ranking:
     source: str
 
 
+PAPER_TOP = 50
+"""So many neurons of largest mean difference are searched by the paper."""
+
+
 def top(scores: Floats, k: int) -> Ints:
     """The k neurons of largest score, sorted by index, shape (k,); ties go to the smaller index.
 

@@ -67,9 +67,9 @@ class Entry:
 
     @property
     def setting(self) -> Setting:
-        """Loss, ridge and class weights, as the claim has them."""
+        """Loss, ridge, class weights and number of neurons searched, as the claim has them."""
         problem = self.claim.problem
-        return Setting(problem.loss, problem.ridge, problem.class_weight)
+        return Setting(problem.loss, problem.ridge, problem.class_weight, _count(problem.among))
 
     @property
     def k(self) -> int:
@@ -115,7 +115,13 @@ class Entry:
     @property
     def order(self) -> tuple[Any, ...]:
         """What entries are sorted by."""
-        return self.feature, self.source, _natural(self.layer), self.setting, self.k, self.sha256
+        setting = (*self.setting[:-1], self.setting.among or 0)
+        return self.feature, self.source, _natural(self.layer), setting, self.k, self.sha256
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """What entries share that answer one question: place, feature, setting, the neurons searched, and k."""
+        return *self.place, self.feature, self.setting, self.claim.problem.among, self.k
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +145,20 @@ class Results:
 
     @cached_property
     def current(self) -> tuple[Entry, ...]:
-        """Of entries of one place, feature, setting and k, the one that says most."""
+        """Of the entries that answer one question, the one that says most."""
         best: dict[tuple[Any, ...], Entry] = {}
         for entry in self.entries:
-            key = (*entry.place, entry.feature, entry.setting, entry.k)
-            if key not in best or _worth(entry) > _worth(best[key]):
-                best[key] = entry
+            if entry.question not in best or _worth(entry) > _worth(best[entry.question]):
+                best[entry.question] = entry
         return tuple(best.values())
+
+    @property
+    def answers(self) -> tuple[tuple[Entry, ...], ...]:
+        """Of each question that several engines answered, the entries."""
+        found: dict[tuple[Any, ...], list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.question, []).append(entry)
+        return tuple(tuple(part) for part in found.values() if len({e.record["engine"] for e in part}) > 1)
 
     @property
     def others(self) -> tuple[Entry, ...]:
@@ -251,7 +264,8 @@ def _read_cases(folder: Path) -> tuple[dict[str, Case], list[str], set[int]]:
 def _agrees(case: Case, record: Mapping[str, Any]) -> bool:
     """Whether a case says of its problem and its solution what its certificate says."""
     names = ("feature", "layer", *Setting._fields, "k", "n_rows", "n_neurons", "upper_bound", "lower_bound", "optimal")
-    same = all(getattr(case, name) == record[name] for name in names)
+    stated = {**record, "among": _count(record["among"])}
+    same = all(getattr(case, name) == stated[name] for name in names)
     return same and list(case.support) == record["support"] and {row.method for row in case.methods} <= set(STYLES)
 
 
@@ -272,6 +286,10 @@ def _worth(entry: Entry) -> tuple[Any, ...]:
     methods = 0 if entry.case is None else len(entry.case.methods)
     trust = ("rejected", "unverified", "verified").index(entry.state)
     return methods > 0, trust, entry.lower_bound - entry.upper_bound, methods, entry.sha256
+
+
+def _count(among: Sequence[int] | None) -> int | None:
+    return None if among is None else len(among)
 
 
 def words_of(value: Any) -> str:

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from optprobe.cases import Case
 from optprobe.cases.table import csv_text
 from optprobe.errors import InputError
 from optprobe.files import write_file
@@ -23,8 +24,8 @@ from optprobe.report.html import Cell, Link, Row, Table, rendered
 from optprobe.report.links import Links
 from optprobe.report.neuron_page import NeuronDetails, Store
 from optprobe.report.styles import STYLES
-from optprobe.report.summary import by_setting, headline, held_out
-from optprobe.report.tables import case_table, certified_table, map_table, methods_table, neurons_table
+from optprobe.report.summary import by_setting, headline, held_out, label
+from optprobe.report.tables import case_table, certified_table, engines_table, map_table, methods_table, neurons_table
 
 MANIFEST = "site.json"
 FORMAT = "optprobe-site/1"
@@ -96,6 +97,7 @@ class Site:
             methods=[methods_table(str(setting), cases) for setting, cases in by_setting(results.cases).items()],
             tolerance=max(entry.claim.result.tolerance for entry in results.entries),
             figures=overview_figures(results.cases),
+            engines=[engines_table(answers, self.links) for answers in results.answers],
             certified=[certified_table(part, self.links, said, True) for said, part in captions if part],
             data=TABLE if results.cases else None,
             about=about(results, None if self.store is None else self.store.activations),
@@ -197,9 +199,16 @@ class Site:
                     feature=Link(entry.feature, self.links.feature(entry.feature)),
                     neurons=self.links.neurons(entry, entry.support),
                     state=words.STATES[entry.state],
+                    found=[] if entry.case is None else _found(entry.case),
                     verdict=entry.case.verdict if entry.case is not None and entry.state == "rejected" else None,
                 ),
             )
+
+
+def _found(case: Case) -> list[tuple[str, str]]:
+    """What the record says of how a set was found and its bound proved."""
+    counts = ((words.COUNTS[name], f"{case.counts[name]:,}") for name in words.COUNTS if name in case.counts)
+    return [("engine", label(case.engine)), ("started from", case.start), *counts]
 
 
 def _counted(results: Results) -> str:

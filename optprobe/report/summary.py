@@ -94,16 +94,26 @@ def _summary(method: str, pairs: Sequence[tuple[Case, MethodResult]]) -> MethodS
     )
 
 
+def one_each(cases: Sequence[Case]) -> list[Case]:
+    """The first case of every question: several engines that answer one count once."""
+    found: dict[tuple[object, ...], Case] = {}
+    for case in cases:
+        found.setdefault((case.feature, case.layer, case.setting, case.k), case)
+    return list(found.values())
+
+
 def headline(cases: Sequence[Case]) -> str:
     """What was certified and checked, and what the mean-difference ranking and the best heuristic make of it."""
     n, n_optimal = len(cases), sum(case.optimal for case in cases)
     rejected = sum(not case.accepted for case in cases)
     neurons = ", ".join(str(size) for size in sorted({case.n_neurons for case in cases}))
+    narrow = sum(case.among is not None for case in cases)
+    part = f" ({narrow} of them over the neurons searched alone)" if narrow else ""
     proved = (
-        f"Each of the {n} optima is proved over all {neurons} neurons of its layer"
+        f"Each of the {n} optima is proved over all {neurons} neurons of its layer{part}"
         if n_optimal == n
-        else f"{n_optimal} of {n} supports are proved optimal over all {neurons} neurons of their layer, the others "
-        "have certified bounds"
+        else f"{n_optimal} of {n} supports are proved optimal over all {neurons} neurons of their layer{part}, the "
+        "others have certified bounds"
     )
     checked = "the independent checker accepts every certificate"
     if rejected:

@@ -77,6 +77,32 @@ def certified_table(entries: Sequence[Entry], links: Links, caption: str, with_f
     return Table(caption, columns, rows)
 
 
+def engines_table(entries: Sequence[Entry], links: Links) -> Table:
+    """The engines that answered one question: what each found, proved and counted."""
+    first, cases = entries[0], [entry.case for entry in entries]
+    counted = [name for name in words.COUNTS if any(case is not None and name in case.counts for case in cases)]
+    columns = (
+        *("<engine", "<started from", "<neurons", "objective", "lower bound", "<checked"),
+        *(words.COUNTS[name] for name in counted),
+        "<certificate",
+    )
+    rows = [
+        Row.of(
+            (
+                *(label(str(entry.record["engine"])), "" if case is None else case.start),
+                *(links.neurons(entry, entry.support), f"{entry.upper_bound:.6f}", f"{entry.lower_bound:.6f}"),
+                _checked(entry),
+                *("" if case is None or name not in case.counts else f"{case.counts[name]:,}" for name in counted),
+                Link(links.results.names[entry.sha256], links.certificate(entry)),
+            ),
+            entry.state,
+        )
+        for entry, case in zip(entries, cases)
+    ]
+    place = f"{first.feature}, {links.results.layer_name(first)}, {first.setting}, k = {first.k}"
+    return Table(f"{place}: one question, {len(entries)} answers", columns, rows)
+
+
 def case_table(entry: Entry, case: Case, links: Links) -> Table:
     """Every method of a case beside the optimum."""
     columns = (

@@ -42,6 +42,16 @@ CAPTIONS = {
     "histogram": "Values of the neuron at the words of {feature}: upwards the words with the feature, downwards those "
     "without, each as a share of its class.",
 }
+COUNTS = {
+    "rounds": "HiGHS rounds",
+    "starts_accepted": "starts accepted",
+    "cuts": "cuts",
+    "nodes": "nodes",
+    "leaves": "leaves",
+    "sets": "sets",
+    "fits": "sets fitted",
+}
+"""What engines count, of which tables show those that there are; the first two are about the MIP solver HiGHS."""
 OTHER_SETS = (
     "Counted are the sets that were found; another set can be optimal as well, so that a neuron that stands in all of "
     "them need not be indispensable."

@@ -26,9 +26,9 @@ def test_the_configurations_of_the_project_are_read(tmp_path: Path) -> None:
 
 def test_what_is_left_out_has_its_usual_value(tmp_path: Path) -> None:
     path = tmp_path / "short.toml"
-    path.write_text('stores = ["a", "b"]\nks = [3, 1]\n[[losses]]\nname = "logistic"\nridge = [0.1, 1]\n')
+    path.write_text('stores = ["a", "b"]\nks = [3, 1]\ntop = 9\n[[losses]]\nname = "logistic"\nridge = [0.1, 1]\n')
     study = read_config(path).study(tmp_path)
-    assert study.settings == (Setting("logistic", 0.1, "none"), Setting("logistic", 1.0, "none"))
+    assert study.settings == (Setting("logistic", 0.1, "none", 9), Setting("logistic", 1.0, "none", 9))
     assert (study.sources, study.ks, study.features, study.layers) == (("a", "b"), (1, 3), None, None)
     assert (study.method, study.methods, study.time_limit, study.split) == ("auto", None, None, Split(0.3, 0))
 
@@ -40,6 +40,7 @@ def test_what_is_left_out_has_its_usual_value(tmp_path: Path) -> None:
         ("ks = [1, 2]\n", "", "has no key 'ks'"),
         ("layers = [0]\n", "", "has no key 'layers'"),
         ("layers = [0]", 'layers = [0]\nstores = ["acts"]', "has the unknown key 'dataset'"),
+        ("layers = [0]", "layers = [0]\ntop = 0", "'top' is 0, and must be a whole number from 1"),
         ("layers = [0]", "layers = [0]\ntest_share = 1.0", "must be a share between 0 and 1"),
         ("layers = [0]", 'layers = [0]\nmethod = "magic"', "must be one of auto, enumeration"),
         ("layers = [0]", 'layers = [0]\nmethods = ["magic"]', "a list of which each entry is one of mean_difference"),

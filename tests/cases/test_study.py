@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optprobe.activations import activations_of
+from optprobe.activations import activations_of, load_labelled
 from optprobe.cases import CaseStudy, Setting, Split
 from optprobe.errors import InputError
 from optprobe.registry import Registry
@@ -91,6 +91,26 @@ def test_a_store_that_was_made_anew_at_its_path_is_read_anew(study: CaseStudy, t
     assert again.cases() != one.cases()
 
 
+def test_a_study_among_the_neurons_of_largest_mean_difference(study: CaseStudy) -> None:
+    narrow = replace(study, settings=(Setting("squared", 0.01, "none"), Setting("squared", 0.01, "none", 3)))
+    run_study(narrow, narrow.folder)
+    assert len(keys(narrow)) == 8
+    for case in narrow.cases():
+        claim = Registry(narrow.folder / "registry").certificate(case.certificate).claim
+        if case.among is None:
+            assert claim.problem.among is None
+            continue
+        data = load_labelled(narrow.sources[0], case.feature, case.layer, 0.3, 0)
+        Z = (data.X_train - data.X_train.mean(0)) / data.X_train.std(0)
+        apart = np.abs(Z[data.y_train > 0].mean(0) - Z[data.y_train < 0].mean(0))
+        assert claim.problem.among == tuple(sorted(np.argsort(-apart)[:3].tolist()))
+        assert all(set(row.support) <= set(claim.problem.among) for row in case.methods)
+    whole, searched = (
+        {(c.layer, c.k): c.upper_bound for c in narrow.cases() if c.among == among} for among in (None, 3)
+    )
+    assert all(searched[place] >= whole[place] - 1e-12 for place in whole)
+
+
 def test_features_of_one_rule_are_places_of_their_own(study: CaseStudy, tmp_path: Path) -> None:
     both = replace(study, sources=(stored(tmp_path / "both", X, odd=-Y),), layers=(0,), ks=(1,))
     run_study(both, both.folder)
@@ -165,6 +185,7 @@ def test_an_npz_is_a_place_of_its_own(study: CaseStudy, tmp_path: Path) -> None:
         ({"settings": (Setting("logistic", None, "none"),)}, "a grid of ridges is for settings"),
         ({"grid": (0.1,)}, "a grid of ridges is for settings"),
         ({"settings": (Setting("logistic", None, "none"),), "grid": (0.0,)}, "the ridge is 0"),
+        ({"settings": (Setting("logistic", 0.1, "none", 1),)}, "k = 2 is more than the 1 neurons"),
         ({"time_limit": 0.0}, "the time limit is 0 s"),
         ({"time_limit": float("inf")}, "the time limit is inf s"),
         ({"method": "magic"}, "the method 'magic' is unknown"),

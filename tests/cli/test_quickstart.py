@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> job.Quickstart:
 def test_a_small_quickstart(small: job.Quickstart) -> None:
     assert [(case.loss, case.k, case.engine) for case in small.cases] == [
         ("squared", 2, "enumeration"),
-        ("logistic", 2, "branch_and_cut"),
+        *(("logistic", 2, engine) for engine, _ in job.ENGINES),
     ]
     assert small.accepted
     assert all(case.optimal for case in small.cases)
@@ -53,10 +54,27 @@ def test_the_page_names_the_command_that_solves_a_case_again(
     monkeypatch.chdir(small.page.parent)
     assert main([*command, "--out", str(tmp_path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    case = next(case for case in small.cases if case.loss == command[command.index("--loss") + 1])
+    asked = tuple(command[command.index(option) + 1] for option in ("--loss", "--method"))
+    case = next(case for case in small.cases if (case.loss, case.engine) == asked and case.among is None)
     assert record["upper_bound"] == case.upper_bound
     written = Path(record["certificate"])
     assert written.read_bytes() == Registry(small.page.parent / "registry").path(case.certificate).read_bytes()
+
+
+def test_the_engines_agree_and_the_page_tells_what_highs_did(small: job.Quickstart) -> None:
+    page = small.page.read_text(encoding="utf-8")
+    said = page.split("One question, several engines")[1].split("<h2>")[0]
+    for among in (None, job.PAPER_TOP):
+        answers = [case for case in small.cases if case.loss == "logistic" and case.among == among]
+        assert len({case.support for case in answers}) == 1
+        assert max(case.lower_bound for case in answers) <= min(case.upper_bound for case in answers)
+        for case in answers:
+            assert f"certificate/{case.certificate[:12]}.html" in said
+            if case.engine in ("outer_approximation", "milp"):
+                assert case.counts["rounds"] >= case.counts["starts_accepted"] >= 1
+                own = (small.page.parent / "certificate" / f"{case.certificate[:12]}.html").read_text(encoding="utf-8")
+                assert re.search(rf"HiGHS rounds</dt>\s*<dd>{case.counts['rounds']}<", own)
+                assert case.start in own
 
 
 @pytest.mark.parametrize("accepted", [True, False])
@@ -124,5 +142,5 @@ def test_activations_of_something_else_are_left_alone(small: job.Quickstart, tmp
 def test_the_whole_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quickstart", "--out", str(tmp_path), "--json"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert len(record["cases"]) == len(job.FEATURES) * len(job.LAYERS) * len(job.KS) + 1
+    assert len(record["cases"]) == len(job.FEATURES) * len(job.LAYERS) * len(job.KS) + len(job.ENGINES)
     assert all(case["optimal"] and case["accepted"] for case in record["cases"])

@@ -32,7 +32,7 @@ def imported(path: Path) -> set[str]:
 
 ROOMS = {
     "formulations": ("formulations",),
-    "ground": ("optprobe.errors", "optprobe.files", "optprobe.bundled"),
+    "ground": ("optprobe.errors", "optprobe.files", "optprobe.names", "optprobe.bundled"),
     "features": ("optprobe.features",),
     "heuristics": ("optprobe.heuristics",),
     "activations.model": ("optprobe.activations.model",),

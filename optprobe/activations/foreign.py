@@ -13,9 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from optprobe.activations.store.activations import Activations
 from optprobe.activations.store.matrix import NeuronMatrix
 from optprobe.errors import InputError
-
-HOOK_NAMES = {"mlp.post": "mlp.hook_post", "mlp.pre": "mlp.hook_pre", "resid.post": "hook_resid_post"}
-"""Names of the hook points in a TransformerLens cache, below ``blocks.<layer>.``."""
+from optprobe.names import HOOK_NAMES
 
 
 def neuron_values(

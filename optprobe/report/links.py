@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable
 
+from optprobe.names import slug
 from optprobe.report.entries import Entry, Results
 from optprobe.report.html import Link
-
-PLAIN = re.compile(r"[a-z0-9][a-z0-9_]{0,59}")
-"""A name that stands for itself; any other gets digits of its sha256 after a hyphen, which no plain name has."""
-RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)\d")
-"""Names that Windows gives to no file."""
-
-
-def slug(name: str) -> str:
-    """A file's name for any text: of small letters, digits, ``_`` and ``-``, and its own for each text."""
-    if PLAIN.fullmatch(name) and not RESERVED.fullmatch(name):
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    readable = re.sub(r"[^a-z0-9]+", "_", name.lower())[:40].strip("_")
-    return f"{readable or 'x'}-{digest[:16]}"
 
 
 class Links:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optprobe.features.catalogue import Feature
     from optprobe.features.checking import FeatureCheck
 
-HELP = "list all features with their rules; build a dataset of labelled texts; check one"
+HELP = "list all features with their rules; build a dataset of labelled texts; check one; describe it as Croissant"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--category", metavar="C", help="list the features of this category only")
     parser.add_argument("--find", nargs="+", default=[], metavar="WORD", help="list the features that have every word")
-    actions = parser.add_subparsers(dest="action", metavar="build | check")
+    actions = parser.add_subparsers(dest="action", metavar="build | check | croissant")
     build = actions.add_parser("build", help="label texts and save the dataset to a folder")
     build.add_argument("name", metavar="NAME", help="a category, one of its features, or a recipe .toml")
     build.add_argument("--source", help="file, folder, or the name of a Hugging Face dataset")
@@ -63,10 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--examples", type=int, default=10, metavar="N", help="labelled words to print (default 10)")
     check.add_argument("--seed", type=int, default=0, help="of the words drawn")
+    croissant = actions.add_parser("croissant", help="write croissant.json, its metadata for catalogues, beside it")
+    croissant.add_argument("folder", metavar="DIR", type=Path, help="a folder that build wrote")
+    croissant.add_argument("--url", help="where the dataset is published (default: beside the file)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    {"build": _build, "check": _check, None: _list}[arguments.action](arguments)
+    {"build": _build, "check": _check, "croissant": _croissant, None: _list}[arguments.action](arguments)
     return 0
 
 
@@ -182,6 +185,12 @@ def _check(arguments: argparse.Namespace) -> None:
         if example.token:
             line.append(f"  token {json.dumps(example.token, ensure_ascii=False)}", "cyan")
         console.print(line)
+
+
+def _croissant(arguments: argparse.Namespace) -> None:
+    from optprobe.features.croissant import write_croissant
+
+    print(write_croissant(arguments.folder, arguments.url))
 
 
 def _compare_activations(store: Path, data: FeatureDataset) -> None:

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_methods(arguments.methods)
     problem = read_problem(arguments, read_data(arguments))
     scope = problem.origin.scope
-    rankings = {path.stem: read_ranking(path, scope.get("feature"), scope.get("layer")) for path in arguments.ranking}
+    place = scope.get("feature"), scope.get("layer")
+    rankings = {path.stem: read_ranking(path, *place, k=problem.size) for path in arguments.ranking}
     solution = solve_from(arguments, problem)
     if solution.interrupted:
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -56,10 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("--workers", type=int, metavar="N", help="processes that verify at once (default 1)")
     check.add_argument("--json", action="store_true", help="print one JSON list")
-    export = actions.add_parser("export", help="records as a table, or certificates as an RO-Crate")
+    export = actions.add_parser("export", help="a table, an RO-Crate, or files of SAEBench, sae-probes, Neuronpedia")
     export.add_argument("--to", type=Path, required=True, metavar="TO", help="new FILE.csv, FILE.parquet or folder")
+    export.add_argument(
+        "--as",
+        dest="form",
+        choices=("saebench", "saeprobes", "neuronpedia"),
+        help="fill the folder with that program's documents (default: an RO-Crate)",
+    )
     for action in (add, listing, show, check, export):
-        action.add_argument("--registry", type=Path, required=True, metavar="DIR", help="the folder of the registry")
+        or_run = ", or what optprobe run wrote: with held-out F1" if action is export else ""
+        about = f"the folder of the registry{or_run}"
+        action.add_argument("--registry", type=Path, required=True, metavar="DIR", help=about)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -187,7 +196,18 @@ def _problems(registry: Registry, stores: Sequence[Path]) -> Iterator[SparseProb
 
 
 def _export(registry: Registry, arguments: argparse.Namespace) -> int:
-    from optprobe.registry.export import export
+    from optprobe.cases.study import REGISTRY
+    from optprobe.registry import Registry
+    from optprobe.registry.export import SCORED, export
+    from optprobe.report import read_results
 
-    print(export(registry, arguments.to))
+    scores = None
+    if (registry.folder / REGISTRY).is_dir():
+        if arguments.form in SCORED:
+            results = read_results(registry.folder)
+            print(*results.left_out, sep="\n", end="\n" if results.left_out else "", file=sys.stderr)
+            cases = [entry.case for entry in results.entries if entry.case is not None]
+            scores = {case.certificate: case.best.f1_test for case in cases if case.best.f1_test is not None}
+        registry = Registry(registry.folder / REGISTRY)
+    print(export(registry, arguments.to, arguments.form, scores))
     return 0

@@ -11,7 +11,9 @@ from typing import Any
 from formulations import InputError
 
 
-def read_ranking(path: str | Path, feature: str | None = None, layer: int | None = None) -> tuple[int, ...]:
+def read_ranking(
+    path: str | Path, feature: str | None = None, layer: int | None = None, k: int | None = None
+) -> tuple[int, ...]:
     """
     Return the neurons that a file names for a feature at a layer, in its order.
 
@@ -20,10 +22,12 @@ def read_ranking(path: str | Path, feature: str | None = None, layer: int | None
     path : str or Path
         A CSV with a column ``neuron``, and where it speaks of several, columns ``layer`` and ``feature`` (such as the
         tables of interpretable neurons of Gurnee et al. 2023); or a JSON list of objects whose ``indices`` are columns
-        (such as the results of sae-probes), of which the longest counts.
+        (such as the results of sae-probes), of which the first of ``k`` columns counts, or else the longest.
     feature : str, optional
     layer : int, optional
         Which rows of a CSV count, where it has such columns.
+    k : int, optional
+        Which list of a JSON file counts, where there are several: sets of each size need not hold one another.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def read_ranking(path: str | Path, feature: str | None = None, layer: int | None
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the ranking {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    found = list(_listed(path, text) if path.suffix == ".json" else _tabled(path, text, feature, layer))
+    found = list(_listed(path, text, k) if path.suffix == ".json" else _tabled(path, text, feature, layer))
     if not found:
         where = f" for the feature {feature!r} at layer {layer}" if path.suffix != ".json" else ""
         raise InputError(f"the ranking {path} names no neuron{where}")
@@ -65,14 +69,14 @@ def _tabled(path: Path, text: str, feature: str | None, layer: int | None) -> It
         yield int(row["neuron"])
 
 
-def _listed(path: Path, text: str) -> list[int]:
-    """The longest of the lists of columns in a JSON file."""
+def _listed(path: Path, text: str, k: int | None) -> list[int]:
+    """The first list of k columns in a JSON file, or else the longest."""
     try:
         stated: Any = json.loads(text)
         lists = [list(entry["indices"]) for entry in stated]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"the ranking {path} is no JSON list of objects with indices") from error
-    longest: list[int] = max(lists, key=len, default=[])
-    if not all(type(neuron) is int and neuron >= 0 for neuron in longest):
+    chosen: list[int] = max(lists, key=lambda columns: (len(columns) == k, len(columns)), default=[])
+    if not all(type(neuron) is int and neuron >= 0 for neuron in chosen):
         raise InputError(f"the ranking {path} has indices that are no numbers of columns")
-    return longest
+    return chosen

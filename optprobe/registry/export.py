@@ -1,4 +1,4 @@
-"""A registry for others: its records as a table, or its certificates as an RO-Crate. No local path goes with them."""
+"""A registry for others: a table of its records, an RO-Crate, or files of other programs. No local path goes along."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from optprobe.certificates.checker import canonical
 from optprobe.certificates.citation import sentence, swhid, without_folders
 from optprobe.errors import InputError
 from optprobe.files import new_folder, write_file
+from optprobe.registry.interchange import FORMS, Proved
 from optprobe.registry.record import digests
 from optprobe.registry.registry import Registry
 
 METADATA = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"
+SCORED = ("saebench", "saeprobes")
+"""Forms that say how a set does on held-out rows."""
 NUMBERS = {
     **dict.fromkeys(("k", "n_rows", "n_neurons"), "int64"),
     **dict.fromkeys(("ridge", "upper_bound", "lower_bound", "gap", "relative_gap"), "float64"),
@@ -33,26 +36,62 @@ COLUMNS = (
 )
 
 
-def export(registry: Registry, to: str | Path) -> Path:
-    """Write all records to a new ``.csv`` or ``.parquet`` file, or the certificates to a new folder, an RO-Crate.
+def export(
+    registry: Registry, to: str | Path, form: str | None = None, f1_test: Mapping[str, float] | None = None
+) -> Path:
+    """Write a registry for others, whole or not at all. Returns the path.
 
-    Returns the path.
+    Parameters
+    ----------
+    registry : Registry
+    to : str or Path
+        A new ``.csv`` or ``.parquet`` file for all records, or a new folder for the certificates, an RO-Crate.
+    form : {"saebench", "saeprobes", "neuronpedia"}, optional
+        A new folder gets documents of that program instead: of what is neither superseded nor was rejected here.
+    f1_test : mapping of str to float, optional
+        F1 of the positive class on held-out rows by the sha256 of a certificate, for the first two forms.
 
     Raises
     ------
     InputError
-        Where there is something already, the name has another ending, or a certificate is damaged.
+        Where there is something already, the name has another ending, there is no such form, nothing to export, or an
+        argument has no effect.
+    CertificateRejected
+        Where a certificate is damaged.
     """
     path = Path(to)
+    if form not in (None, *FORMS):
+        raise InputError(f"there is no form {form!r}; give one of {', '.join(FORMS)}")
+    if f1_test is not None and form not in SCORED:
+        raise InputError(f"held-out scores are for the forms {' and '.join(SCORED)} alone: leave f1_test= out")
     if path.exists():
         raise InputError(f"{path} exists already; remove it or give another name")
-    if path.suffix in (".csv", ".parquet"):
+    if form is None and path.suffix in (".csv", ".parquet"):
         return write_file(path, _table(registry, path.suffix))
     if path.suffix:
-        raise InputError(f"{path} is neither a .csv nor a .parquet file nor a folder: give such a name")
+        wanted = (
+            "neither a .csv nor a .parquet file nor a folder" if form is None else f"no folder, and {form} needs one"
+        )
+        raise InputError(f"{path} is {wanted}: give such a name")
+    documents = {} if form is None else FORMS[form](_proved(registry, f1_test or {}))
     with new_folder(path) as folder:
-        _write_crate(registry, folder)
+        if form is None:
+            _write_crate(registry, folder)
+        for name, document in documents.items():
+            write_file(folder / name, json.dumps(document, indent=1, allow_nan=False))
     return path
+
+
+def _proved(registry: Registry, f1_test: Mapping[str, float]) -> list[Proved]:
+    """What other programs get: every problem's best certificates that nothing speaks against, the best first."""
+    for sha256, value in f1_test.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"the held-out F1 of {sha256} is {value}: give numbers between 0 and 1")
+    found = [record["sha256"] for record in registry.find() if record["verified"] is not False]
+    if not found:
+        raise InputError(f"{registry.folder} has no certificate to export that was not rejected: add some")
+    proved = [Proved.of(registry.certificate(sha256), sha256, f1_test.get(sha256)) for sha256 in found]
+    return sorted(proved, key=lambda one: [one.record[name] for name in ("k", "upper_bound", "gap", "sha256")])
 
 
 def _table(registry: Registry, suffix: str) -> memoryview:

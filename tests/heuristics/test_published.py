@@ -42,6 +42,9 @@ def test_the_longest_indices_of_results(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{"k": 1, "indices": [4]}, {"k": 3, "indices": [4, 1, 0]}, {"k": 2, "indices": [4, 1]}]))
     assert read_ranking(path, "anything", 9) == (4, 1, 0)
+    sets = [[4], [3], [0, 1], [2, 5, 6]]
+    path.write_text(json.dumps([{"indices": indices} for indices in sets]))
+    assert [read_ranking(path, k=k) for k in (1, 2, 3, 4, None)] == [(4,), (0, 1), (2, 5, 6), (2, 5, 6), (2, 5, 6)]
 
 
 @pytest.mark.parametrize(

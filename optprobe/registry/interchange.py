@@ -1,0 +1,215 @@
+"""Certificates in the formats of other programs: SAEBench, sae-probes, and Neuronpedia; docs/registry.md has each."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from optprobe.certificates import Certificate
+from optprobe.certificates.checker import canonical
+from optprobe.certificates.citation import sentence, without_folders
+from optprobe.errors import InputError
+from optprobe.names import HOOK_NAMES, slug
+from optprobe.registry.record import ID, record_of
+
+UNNAMED = "unnamed"
+UNKNOWN = -1
+"""SAEBench's own number for what was not measured, where its schema asks for one."""
+
+STATED = (
+    *("loss", "ridge", "class_weight", "among", "n_rows", "n_neurons"),
+    *("lower_bound", "upper_bound", "gap", "optimal"),
+)
+"""What stands in a document as the record has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proved:
+    """
+    A certificate as others read it: texts in place of whatever the author's scope holds, and no local path.
+
+    Attributes
+    ----------
+    certificate : Certificate
+    record : mapping
+        As `record_of` gives it, without folders.
+    f1_test : float or None
+        F1 of the positive class on held-out rows.
+    """
+
+    certificate: Certificate
+    record: Mapping[str, Any]
+    f1_test: float | None
+
+    @classmethod
+    def of(cls, certificate: Certificate, sha256: str, f1_test: float | None) -> Proved:
+        """The certificate whose file has this sha256."""
+        return cls(certificate, without_folders(record_of(sha256, certificate.claim)), f1_test)
+
+    @property
+    def model(self) -> str:
+        """Its name."""
+        return self._words("model") or UNNAMED
+
+    @property
+    def feature(self) -> str:
+        """Its name; of a nameless one the first digits of the sha256 of its labels, or moments."""
+        data = self.record["data"]
+        return self._words("feature") or f"{UNNAMED} {data.get('y', data.get('moments'))[:ID]}"
+
+    @property
+    def hook_name(self) -> str:
+        """Of TransformerLens, where the layer is a number; otherwise what the author says of layer and hook."""
+        layer, hook = self.record["layer"], self._words("hook")
+        if type(layer) is int:
+            return f"blocks.{layer}" if hook is None else f"blocks.{layer}.{HOOK_NAMES.get(hook, hook)}"
+        return " ".join(filter(None, (self._words("layer"), hook))) or UNNAMED
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Parts of a file's name for model and hook point; only the second has dots, the first after a plain word."""
+        named = self.model if self.record["revision"] is None else canonical([self.model, self.record["revision"]])
+        plain = re.fullmatch(r"blocks\.[0-9]{1,9}(\.[a-z_]{1,20}){0,2}", self.hook_name)
+        return slug(named), self.hook_name if plain else f"hook.{slug(self.hook_name)}"
+
+    @property
+    def source(self) -> str | None:
+        """Its name on Neuronpedia, layer and hook point; None where model or layer have no name there."""
+        layer = self.record["layer"]
+        if self._words("model") is None or type(layer) is not int or layer < 0:
+            return None
+        return re.sub(r"[^a-z0-9]+", "-", f"{layer}-{self._words('hook') or 'neurons'}".lower()).strip("-")
+
+    @property
+    def setting(self) -> str:
+        """What two problems must share to be about the same: dataset, loss, ridge, class weights, columns allowed."""
+        stated = [f"{self.record[name]}" for name in ("loss", "ridge", "class_weight")]
+        among = [] if self.record["among"] is None else [canonical(self.record["among"])]
+        return " ".join([*filter(None, (self._words("dataset"),)), *stated, *among])
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What is proved of which set, by which certificate."""
+        return {
+            "model": self.model,
+            "dataset": self.feature,
+            "hook_name": self.hook_name,
+            "k": self.record["k"],
+            "indices": self.record["support"],
+            **{name: self.record[name] for name in STATED},
+            "texts": self._words("dataset"),
+            "test_f1_positive": self.f1_test,
+            "certificate": self.record["sha256"],
+        }
+
+    def _words(self, name: str) -> str | None:
+        value = self.record[name]
+        return None if value in (None, "") else value if isinstance(value, str) else canonical(value)
+
+
+def saebench(proved: Sequence[Proved]) -> dict[str, Any]:
+    """By file name, a result of SAEBench's sparse probing (0.6.0) for each model, hook point and number of neurons.
+
+    Accuracies are not known: null, and -1 where the schema asks for a number. What is proved is in
+    ``eval_result_unstructured``, the one entry that keeps what the schema does not name.
+    """
+    return {
+        f"{'_'.join(place)}_width_{n_neurons}_eval_results.json": _saebench(group, n_neurons)
+        for (place, n_neurons), group in _grouped(proved, lambda one: (one.place, one.record["n_neurons"]))
+    }
+
+
+def _saebench(group: Sequence[Proved], n_neurons: int) -> dict[str, Any]:
+    features = sorted({one.feature for one in group})
+    sizes = {one.record["n_rows"] for one in group}
+    model, hook = group[0].model, group[0].hook_name
+    return {
+        "eval_type_id": "sparse_probing",
+        "eval_config": {
+            "random_seed": UNKNOWN,
+            "dataset_names": features,
+            "probe_train_set_size": sizes.pop() if len(sizes) == 1 else UNKNOWN,
+            "probe_test_set_size": UNKNOWN,
+            "context_length": UNKNOWN,
+            "sae_batch_size": UNKNOWN,
+            "llm_batch_size": None,
+            "llm_dtype": "",
+            "model_name": model,
+            "k_values": sorted({one.record["k"] for one in group}),
+            "lower_vram_usage": False,
+        },
+        "eval_id": str(uuid5(NAMESPACE_URL, " ".join(one.record["sha256"] for one in group))),
+        "datetime_epoch_millis": int(1000 * time.time()),
+        "eval_result_metrics": {"llm": {"llm_test_accuracy": UNKNOWN}, "sae": {"sae_test_accuracy": None}},
+        "eval_result_details": [{"dataset_name": name, "llm_test_accuracy": UNKNOWN} for name in features],
+        "sae_bench_commit_hash": "",
+        "sae_lens_id": None,
+        "sae_lens_release_id": None,
+        "sae_lens_version": None,
+        "sae_cfg_dict": {"architecture": "neurons", "model_name": model, "hook_name": hook, "d_sae": n_neurons},
+        "eval_result_unstructured": {"certificates": [one.bounds for one in group]},
+    }
+
+
+def saeprobes(proved: Sequence[Proved]) -> dict[str, Any]:
+    """By file name, the results of sae-probes (0.4.2) for each feature at a hook point, in one folder a setting."""
+    metrics = dict.fromkeys(("test_f1", "test_acc", "test_auc", "val_auc"))
+    kind = {"reg_type": "l2", "binarize": False}
+    return {
+        path: [{**metrics, **one.bounds, **kind} for one in group] for path, group in _grouped(proved, _probes_path)
+    }
+
+
+def _probes_path(one: Proved) -> str:
+    model, hook = one.place
+    return f"{slug(one.setting)}/sae_probes_{model}/normal_setting/{slug(one.feature)}_{hook}_l2.json"
+
+
+def neuronpedia(proved: Sequence[Proved]) -> dict[str, Any]:
+    """By file name, a request for Neuronpedia's ``upload-batch`` (neuronpedia 1.2.1) for each neuron of a set.
+
+    Raises
+    ------
+    InputError
+        If no certificate names a model and the number of a layer.
+    """
+    neurons = defaultdict(list)
+    for one in proved:
+        for neuron in one.record["support"] if one.source else ():
+            neurons[one.place, neuron].append(one)
+    if not neurons:
+        raise InputError("no certificate has neurons of a named model and layer, which Neuronpedia asks for")
+    return {f"{model}/{hook}/{j}.json": _neuron(group, j) for ((model, hook), j), group in neurons.items()}
+
+
+def _neuron(group: Sequence[Proved], neuron: int) -> dict[str, Any]:
+    feature = {
+        "index": neuron,
+        "density": None,
+        "activations": [],
+        "explanations": [{"text": _explanation(one), "methodName": None, "modelName": None} for one in group],
+        "topLogits": None,
+        "bottomLogits": None,
+    }
+    return {"modelId": group[0].model.rstrip("/").rpartition("/")[2], "source": group[0].source, "features": [feature]}
+
+
+def _explanation(one: Proved) -> str:
+    claimed = sentence(one.certificate, certified=False)
+    return f"{one.feature}: {claimed} optprobe certificate sha256:{one.record['sha256']}"
+
+
+def _grouped(proved: Iterable[Proved], key: Callable[[Proved], Any]) -> Iterable[tuple[Any, list[Proved]]]:
+    groups = defaultdict(list)
+    for one in proved:
+        groups[key(one)].append(one)
+    return groups.items()
+
+
+FORMS = {"saebench": saebench, "saeprobes": saeprobes, "neuronpedia": neuronpedia}
+"""The documents of each program, by the path of each in a folder."""

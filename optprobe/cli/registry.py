@@ -199,11 +199,12 @@ def _export(registry: Registry, arguments: argparse.Namespace) -> int:
     from optprobe.cases.study import REGISTRY
     from optprobe.registry import Registry
     from optprobe.registry.export import SCORED, export
-    from optprobe.report import read_results
 
     scores = None
     if (registry.folder / REGISTRY).is_dir():
         if arguments.form in SCORED:
+            from optprobe.report import read_results
+
             results = read_results(registry.folder)
             print(*results.left_out, sep="\n", end="\n" if results.left_out else "", file=sys.stderr)
             cases = [entry.case for entry in results.entries if entry.case is not None]

@@ -238,6 +238,12 @@ class MomentProblem(ProbeProblem):
                 new.__dict__[name] = self.__dict__[name]
         return new
 
+    def narrowed(self, columns: Ints) -> Self:
+        """The same problem among some of its candidates, sorted; what was computed from the moments is kept."""
+        new = self.restated()
+        new.__dict__.update(among=tuple(map(int, columns)), candidates=np.asarray(columns, dtype=np.int64))
+        return new
+
     def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:
         columns = np.asarray(support, dtype=np.int64)
         gradient = self.gram(columns) @ coef + self.ridge * coef - 2 * self.cross[columns]

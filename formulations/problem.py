@@ -90,6 +90,10 @@ class ProbeProblem(Shown):
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
         """The same data with another k, ridge or loss; what was computed from the data is kept."""
 
+    @abstractmethod
+    def narrowed(self, columns: Ints) -> Self:
+        """The same problem among some of its candidates, sorted; what was computed from the data is kept."""
+
     def _line(self) -> str:
         scope = "" if self.among is None else f", among {len(self.among)} of them"
         return (
@@ -238,6 +242,12 @@ class SparseProbeProblem(ProbeProblem):
         for name in ("standardisation", "Z", "candidates", "cross", "variance", "digests"):
             if name in self.__dict__:
                 new.__dict__[name] = self.__dict__[name]
+        return new
+
+    def narrowed(self, columns: Ints) -> Self:
+        """The same problem among some of its candidates, sorted; what was computed from the data is kept."""
+        new = self.restated()
+        new.__dict__.update(among=tuple(map(int, columns)), candidates=np.asarray(columns, dtype=np.int64))
         return new
 
     def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:

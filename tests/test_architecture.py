@@ -44,7 +44,10 @@ ROOMS = {
     "certificates.exact": ("optprobe.certificates.exact",),
     "certificates": ("optprobe.certificates",),
     "engines.kernels": ("optprobe.engines.kernels",),
-    "engines.engine": ("optprobe.engines.engine", "optprobe.engines.outcome", "optprobe.engines.budget"),
+    "engines.engine": (
+        *("optprobe.engines.engine", "optprobe.engines.outcome", "optprobe.engines.budget"),
+        "optprobe.engines.incumbents",
+    ),
     "engines.bounds": ("optprobe.engines.bounds",),
     "engines.trees": ("optprobe.engines.trees",),
     "engines.sweeps": ("optprobe.engines.sweeps",),

@@ -81,7 +81,7 @@ class Certificate(Shown):
         body = b"".join(self._stored(name, entry) for name, entry in layout.items())
         stated = {
             "claim": self.claim.text,
-            "format": checker.FORMAT,
+            "format": self.claim.form,
             "sha256": checker.content_digest(self.claim.text, layout, body),
         }
         header = checker.canonical({"__metadata__": stated, **layout}).encode()

@@ -66,5 +66,5 @@ def run(task: Task) -> Choice:
         return Choice(tree.outcome(), branch_and_cut.ENGINE, why)
     known = tree.outcome()
     why = f"for {stated}, screening left {share:.0%} of the neurons: too many for a tree, so all sets are enumerated"
-    task = replace(task, incumbent=known.support, objective=tree.upper, known=known)
+    task = replace(task, incumbent=known.support, objective=tree.found.objective, known=known)
     return Choice(run_engine(engine, task), engine, why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -16,22 +17,25 @@ from optprobe.engines.outcome import Floats, Proof, TreeProof
 STATED_VERSIONS = ("optprobe", "numpy", "highspy", "numba")
 
 
-def certificate_of(problem: ProbeProblem, result: Result, coef: Floats, proof: Proof, author: Author) -> Certificate:
+def certificate_of(
+    problem: ProbeProblem, result: Result, fits: Mapping[str, Floats], proof: Proof, author: Author
+) -> Certificate:
     """The certificate of a result; docs/certificates.md says what each part means.
 
     Parameters
     ----------
     problem : SparseProbeProblem or MomentProblem
     result : Result
-        Support, intercept, bounds and tolerance.
-    coef : ndarray, shape (len(result.support),)
+        Support, intercept, bounds, tolerance and pool.
+    fits : mapping of str to ndarray
+        "coef", shape (len(result.support),), and of a pool "pool.coef".
     proof : Proof
     author : Author
         What nobody checks: engine, regime, scope, versions.
     """
     among = None if problem.among is None else tuple(problem.among)
     stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among)
-    arrays: dict[str, NDArray[Any]] = {"coef": coef}
+    arrays: dict[str, NDArray[Any]] = {**fits}
     if isinstance(proof, TreeProof):
         arrays |= _tree_arrays(proof)
     if proof.reference is not None:

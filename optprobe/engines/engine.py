@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from formulations import MomentProblem, ProbeProblem, SparseProbeProblem, with_rows
+from formulations import MomentProblem, ProbeProblem, SparseProbeProblem, rounding_margin, with_rows
 from optprobe.engines.budget import Budget, Progress, Report
+from optprobe.engines.incumbents import Incumbents, Listed
 from optprobe.engines.outcome import Outcome
 from optprobe.errors import InputError
 
@@ -30,6 +32,11 @@ BOUNDED_AT_ONCE = 2048
 """Sets that get a dual vector of their own between two looks at the budget."""
 
 
+def closing_slack(problem: ProbeProblem, objective: float, tolerance: float) -> float:
+    """How much below its F a set may be claimed to be where the checker fits it anew."""
+    return max(SLACK * tolerance, 4 * rounding_margin(problem), FITTED * objective)
+
+
 def silent(_: Progress) -> None:
     """A report that nobody reads."""
 
@@ -49,6 +56,12 @@ class Task:
         A gap that counts as closed, on the mean-loss scale.
     known : Outcome, optional
         Bounds that hold already, for an engine whose own proof the budget does not let it finish.
+    most : int
+        How many sets are searched: 1 for an optimum.
+    cap : float
+        Sets whose F reaches this are of no interest.
+    listed : Listed
+        Nor are sets that contain one of these.
     """
 
     problem: ProbeProblem
@@ -58,6 +71,13 @@ class Task:
     budget: Budget = field(default_factory=Budget)
     report: Report = silent
     known: Outcome | None = None
+    most: int = 1
+    cap: float = math.inf
+    listed: Listed = field(default_factory=Listed)
+
+    def incumbents(self) -> Incumbents:
+        """Where the search begins."""
+        return Incumbents(self.incumbent, self.objective, self.most, self.cap, self.listed)
 
     @property
     def rows(self) -> SparseProbeProblem:

@@ -56,9 +56,14 @@ Proof = TreeProof | SweepProof
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What an engine found: its best support, the lower bound it proved (in plain float64), and the proof."""
+    """What an engine found: its best support, the lower bound it proved (in plain float64), and the proof.
+
+    The bound is of all sets but those that were kept, and those that contain a listed one. ``kept`` are the best sets,
+    of which the task says how many.
+    """
 
     support: tuple[int, ...]
     lower: float
     proof: Proof
     counts: Mapping[str, int] = field(default_factory=dict)
+    kept: tuple[tuple[int, ...], ...] = ()

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 from formulations import ProbeProblem
 from formulations.shown import Shown, Table, facts
-from optprobe.certificates import Certificate
+from optprobe.certificates import Certificate, checker
 from optprobe.certificates.checker import Author, Result
 from optprobe.certificates.format import described
 from optprobe.engines.certify import certificate_of, versions
 from optprobe.engines.outcome import Floats, Proof
+from optprobe.engines.pool import Pool
 
 
 class Status(Enum):
@@ -55,6 +58,8 @@ class Solution(Shown):
         Seconds of each phase.
     counts : mapping of str to int
         Nodes, leaves, pairs scanned: what the engine counted.
+    pool : Pool or None
+        The near-optimal sets, where they were asked for and time was enough.
     """
 
     problem: ProbeProblem
@@ -73,6 +78,7 @@ class Solution(Shown):
     proof: Proof
     seconds: Mapping[str, float]
     counts: Mapping[str, int]
+    pool: Pool | None = None
 
     @property
     def gap(self) -> float:
@@ -94,13 +100,20 @@ class Solution(Shown):
         it.
         """
         described_scope = described({**self.problem.origin.scope, **(scope or {})})
+        bounds = self.upper_bound, self.lower_bound, self.tolerance
         return certificate_of(
             self.problem,
-            Result(tuple(self.support), self.intercept, self.upper_bound, self.lower_bound, self.tolerance),
-            self.coef,
+            Result(tuple(self.support), self.intercept, *bounds, None if self.pool is None else _stated(self.pool)),
+            self._arrays,
             self.proof,
             Author(self.engine, self.regime, described_scope, versions()),
         )
+
+    @property
+    def _arrays(self) -> dict[str, Floats]:
+        """The coefficients, of the pool those of all its sets one after the other."""
+        of_pool = {} if self.pool is None else {"pool.coef": np.concatenate([one.coef for one in self.pool.sets])}
+        return {"coef": self.coef, **of_pool}
 
     def _line(self) -> str:
         return f"neurons {list(self.support)}: {self.status_sentence}"
@@ -110,8 +123,28 @@ class Solution(Shown):
             {
                 "objective": f"{self.upper_bound:.9g}",
                 "every other set": f"at least {self.lower_bound:.9g} (gap {self.gap:.2g})",
+                **({} if self.pool is None else _facts(self.pool)),
                 "engine": f"{self.engine}: {self.why}",
                 "regime": self.regime,
                 "seconds": f"{sum(self.seconds.values()):.2f}",
             }
         )
+
+
+def _stated(pool: Pool) -> checker.Pool:
+    """A pool as a claim states it."""
+    return checker.Pool(
+        tuple(checker.Member(one.support, one.intercept, one.upper_bound) for one in pool.sets), pool.rest
+    )
+
+
+def _facts(pool: Pool) -> dict[str, str]:
+    """What is printed of a pool."""
+    best, roles = pool.sets[0], pool.roles
+    needed = [neuron for neuron, role in roles.items() if role == "indispensable"]
+    return {
+        "near-optimal sets": f"{len(pool.sets):,}, of {len(roles):,} neurons; the best is {list(best.support)}",
+        "without them": f"every set is at least {pool.rest:.9g}",
+        **({} if pool.margin is None else {"margin": f"{pool.margin:.3g}" + (": unique" if pool.unique else "")}),
+        "indispensable": ", ".join(map(str, needed)) if needed else "no neuron",
+    }

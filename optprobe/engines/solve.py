@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from formulations import (
 )
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.engine import Engine, Task, engine_named, silent
+from optprobe.engines.pool import Wanted
 from optprobe.engines.solution import Solution, Status
 from optprobe.errors import InputError
 from optprobe.heuristics import incumbent
@@ -44,8 +46,12 @@ def solve(
     tolerance: float = 1e-6,
     incumbents: Sequence[Sequence[int]] = (),
     progress: Report | None = None,
+    *,
+    within: float | None = None,
+    within_absolute: float | None = None,
+    pool: int | None = None,
 ) -> Solution:
-    """Find the best support of at most k neurons, and prove how good it is.
+    """Find the best support of at most k neurons, and prove how good it is; where asked, the near-optimal sets too.
 
     Parameters
     ----------
@@ -60,11 +66,17 @@ def solve(
         Sets to start from, besides what the heuristics find.
     progress : callable, optional
         Receives a `Progress` now and then.
+    within, within_absolute : float, optional
+        List all minimal sets whose F is above the optimum by at most this, as a share of F or in units of F, with a
+        bound of every set that contains none of them: `Solution.pool`. Where they are more than 1,000, or than
+        ``pool``, the best are listed, and the bound says up to where the list is complete.
+    pool : int, optional
+        List at most so many sets; without a threshold the best sets of k neurons.
 
     Raises
     ------
     InputError
-        For an unknown method or a tolerance that is not positive.
+        For an unknown method, a tolerance that is not positive, or a threshold or number that is none.
     UnsupportedProblem
         If the engine cannot solve this problem; the sentence names one that can.
     """
@@ -77,11 +89,13 @@ def solve(
         raise UnsupportedProblem(
             "the ridge is 0, and every lower bound divides by it: give a positive one, such as 1e-05"
         )
+    wanted = Wanted.of(within, within_absolute, pool)
     asked = None if method == "auto" else engine_named(method)
     if refusal := (asked or engine_named(_default(problem))).refusal(problem):
         raise UnsupportedProblem(refusal)
     report = progress or silent
     from optprobe.engines import auto  # here, since the trees' loops load a compiler
+    from optprobe.engines.pool_search import near_optimal
 
     with Budget(time_limit) as budget:
         started = time.perf_counter()
@@ -91,7 +105,21 @@ def solve(
         task = Task(problem, support, objective, tolerance, budget, report)
         choice = auto.run(task) if asked is None else auto.Choice(auto.run_engine(asked, task), asked, "asked for")
         seconds = {"heuristics": found - started, choice.engine.name: time.perf_counter() - found}
-    return _solution(problem, choice, source, tolerance, seconds, budget)
+        solution = _solution(problem, choice, source, tolerance, seconds, budget)
+        if wanted is None or not solution.optimal or budget.over:
+            return solution
+        solved = time.perf_counter()
+        pooled = near_optimal(task, choice, wanted)
+        seconds["pool"] = time.perf_counter() - solved
+    if pooled is None:
+        return solution
+    best = pooled.pool.sets[0]
+    solution = replace(solution, pool=pooled.pool, lower_bound=pooled.lower, proof=pooled.proof)
+    if len(best.support) < problem.size or best.upper_bound >= solution.upper_bound:
+        return solution
+    return replace(
+        solution, support=best.support, coef=best.coef, intercept=best.intercept, upper_bound=best.upper_bound
+    )
 
 
 def _default(problem: ProbeProblem) -> str:

@@ -31,7 +31,7 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
     place = {int(column): at for at, column in enumerate(sweep.columns)}
     m, size = len(sweep.columns), problem.size
     for target in np.quantile(instance.objectives, [0.1, 0.5, 0.9]):
-        sweep.upper = float(target) + sweep.slack
+        sweep.found.upper = float(target) + sweep.slack
         fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.reference.fit
         minorant = sweep._minorant(Reference(fit, float(rng.choice([0.2, 0.5]))), slice(None))
         screen = Screen.of(minorant, problem.ridge)
@@ -125,7 +125,7 @@ def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int)
     problem = Problem(stated.Z, stated.y, stated.w, allowed, "hinge", stated.ridge, stated.size)
     rows = hinge_sweep.Rows.of(problem)
     for target in np.quantile(instance.objectives, [0.0, 0.1, 0.5, 0.9]) + 1e-4:
-        sweep.upper = float(target) + sweep.slack / 2
+        sweep.found.upper = float(target) + sweep.slack / 2
         below = {tuple(map(int, s)) for s, f in zip(instance.supports, instance.objectives) if f < target - 1e-9}
         solver = [sweep.columns[part] for part in sweep._open(0)]
         checker = [rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]

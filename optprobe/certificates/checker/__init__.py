@@ -36,9 +36,9 @@ DATA is an .npz of rows, or a file of moments for a claim about them: `moments`.
 """
 
 from .check import verify, verify_from_moments
-from .claim import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
+from .claim import FORMAT, POOL_FORMAT, Author, Claim, Member, OfMoments, Pool, Result, Rows, Stated, Sweep, Tree
 from .data import value_digest
-from .file import FORMAT, content_digest, layout, read, read_claim
+from .file import content_digest, layout, read, read_claim
 from .limits import Limits
 from .moments import FileOfMoments, Moments, read_moments
 from .outcome import Rejected, Undecided, Unusable
@@ -47,12 +47,15 @@ from .verdict import Statement, Verdict
 
 __all__ = [
     "FORMAT",
+    "POOL_FORMAT",
     "Author",
     "Claim",
     "FileOfMoments",
     "Limits",
+    "Member",
     "Moments",
     "OfMoments",
+    "Pool",
     "Rejected",
     "Result",
     "Rows",

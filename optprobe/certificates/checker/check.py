@@ -20,10 +20,11 @@ from .limits import Limits, strict
 from .moments import MomentProblem, Moments, moment_problem_of
 from .outcome import Rejected, Undecided, require
 from .pair_sweep import check_pair_sweep
+from .pool import EVERYTHING_LISTED, Goal, check_pool, goals, listed_alone
 from .problem import Problem, problem_of
-from .sets import check_open_sets, counted
+from .sets import check_open_sets, check_sets, counted
 from .text import canonical
-from .tree import check_tree
+from .tree import check_trees
 from .verdict import Statement, Verdict
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def verify(
         data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
         evaluate = partial(objective, problem)
         prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
-        proved = _statement(claim, arrays["coef"], problem.candidates, problem.size, data, evaluate, prove)
+        proved = _statement(claim, arrays, problem.candidates, problem.size, data, evaluate, prove)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -77,8 +78,8 @@ def verify_from_moments(
         stated = {name: getattr(moments, name) for name in ("error", "target_mean", "target_variance")}
         stated |= {"made": dict(moments.made), "constant": problem.constant}
         data = {**vars(claim.data), "kind": "moments", **stated}
-        prove = partial(problem.prove, fast=fast, exhaustive=exhaustive)
-        proved = _statement(claim, arrays["coef"], problem.candidates, problem.size, data, problem.objective, prove)
+        prove = partial(_prove_from_moments, claim, problem, fast, exhaustive)
+        proved = _statement(claim, arrays, problem.candidates, problem.size, data, problem.objective, prove)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -114,18 +115,18 @@ def compared_with(source: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[s
 
 def _statement(
     claim: Claim,
-    coef: Floats,
+    arrays: dict[str, Array],
     candidates: NDArray[np.bool_],
     size: int,
     data: dict[str, Any],
     evaluate: Callable[[tuple[int, ...], Floats, float], tuple[float, float]],
-    prove: Callable[[float], str],
+    prove: Callable[[], str],
 ) -> Statement:
     """The statements that claims of both kinds make; ``evaluate`` gives the objective and its error."""
     result, stated = claim.result, claim.problem
     usable = len(result.support) <= size and candidates[list(result.support)].all()
     require(usable, f"the support {list(result.support)} is not among the sets of the claim")
-    value, error = evaluate(result.support, coef, result.intercept)
+    value, error = evaluate(result.support, arrays["coef"], result.intercept)
     require(
         value + error <= result.upper_bound,
         f"the support reaches {value:.12g} (rounding {error:.1g}), and the claim is {result.upper_bound:.12g}",
@@ -133,7 +134,11 @@ def _statement(
     unit = data.get("target_variance", 1.0)
     within = result.tolerance <= LARGEST_TOLERANCE * unit
     require(within, f"the tolerance is {result.tolerance:g}, more than a hundredth of the target's variance")
-    proof = prove(result.lower_bound)
+    if result.pool is not None:
+        check_pool(result.pool, arrays["pool.coef"], size, candidates, evaluate)
+        rest = result.pool.rest
+        require(rest >= result.lower_bound, f"the bound of the rest is {rest:.12g}, below that of all sets")
+    proof = prove()
     require(result.lower_bound <= result.upper_bound, "the lower bound is above the upper bound")
     return Statement(
         data=data,
@@ -148,15 +153,39 @@ def _statement(
         lower_bound=result.lower_bound,
         tolerance=result.tolerance,
         proof=proof,
+        pool=result.pool,
+        size=size,
     )
 
 
-def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool, lower: float) -> str:
-    """No set has F below ``lower``; returns how that was proved."""
+def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool) -> str:
+    """Every part of the claim's lower bounds; returns how that was proved."""
+    parts = goals(claim.result, problem.size)
+    own = listed_alone(claim.result, problem.size)
+    if len(own):
+        check_sets(problem, own, claim.result.lower_bound)
+    if isinstance(claim.proof, Tree) and not exhaustive:
+        return check_trees([(problem.besides(part.listed), part.lower) for part in parts], claim.proof, arrays)
+    return "; ".join(_prove_part(claim, arrays, problem, fast, exhaustive, part) for part in parts)
+
+
+def _prove_from_moments(claim: Claim, problem: MomentProblem, fast: bool, exhaustive: bool) -> str:
+    """The same from moments."""
+    parts, own = goals(claim.result, problem.size), listed_alone(claim.result, problem.size)
+    if len(own):
+        problem.check_own(own, claim.result.lower_bound)
+    return "; ".join(problem.besides(part.listed).prove(part.lower, fast, exhaustive) for part in parts)
+
+
+def _prove_part(
+    claim: Claim, arrays: dict[str, Array], whole: Problem, fast: bool, exhaustive: bool, part: Goal
+) -> str:
+    """No set that contains no listed one has F below the part's bound, by a sweep."""
+    problem, lower = whole.besides(part.listed), part.lower
+    if part.listed.inside(()):
+        return EVERYTHING_LISTED
     if exhaustive:
         return check_exhaustively(problem, lower)
-    if isinstance(claim.proof, Tree):
-        return check_tree(problem, claim.proof, arrays, lower)
     if problem.size == 0:
         nothing = np.zeros(0, dtype=np.int64)
         return counted("sweep", 0, 0, check_open_sets(problem, nothing, all_sets(0, 0), lower))

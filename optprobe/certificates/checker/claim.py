@@ -16,6 +16,10 @@ LEAST, LARGEST = 1e-100, 1e100
 LARGEST_TOLERANCE = 0.01
 """In units of the loss: with a larger one everything would be optimal."""
 LARGEST_BOX = 0.9
+FORMAT = "optprobe-certificate/2"
+POOL_FORMAT = "optprobe-certificate/3"
+"""Of claims without and with a pool."""
+MOST_SETS = 10**5
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
 
@@ -56,14 +60,32 @@ class Stated:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A set of a pool, with the intercept of the fit that reaches its upper bound."""
+
+    support: tuple[int, ...]
+    intercept: float
+    upper_bound: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sets none of which contains another, and the lower bound of every set that contains none of them."""
+
+    sets: tuple[Member, ...]
+    rest: float
+
+
+@dataclass(frozen=True)
 class Result:
-    """A set with the fit that reaches its upper bound, and the lower bound of all sets."""
+    """A set with the fit that reaches its upper bound, the lower bound of all sets, and perhaps a pool."""
 
     support: tuple[int, ...]
     intercept: float
     upper_bound: float
     lower_bound: float
     tolerance: float
+    pool: Pool | None = None
 
     @property
     def optimal(self) -> bool:
@@ -120,12 +142,21 @@ class Claim:
         """The claim as canonical JSON."""
         kinds = {name: {"kind": getattr(self, name).kind, **asdict(getattr(self, name))} for name in ("data", "proof")}
         plain = {name: asdict(getattr(self, name)) for name in ("problem", "result")}
+        if self.result.pool is None:
+            del plain["result"]["pool"]
         return canonical({**kinds, **plain, "author": self.author.as_json()})
+
+    @property
+    def form(self) -> str:
+        """The format of the file: a claim with a pool needs the newer one, which older readers refuse by name."""
+        return FORMAT if self.result.pool is None else POOL_FORMAT
 
     @property
     def arrays(self) -> dict[str, tuple[str, Shape]]:
         """Type and shape of every array that such a certificate holds, by name."""
         table: dict[str, tuple[str, Shape]] = {"coef": ("F64", (len(self.result.support),))}
+        if self.result.pool is not None:
+            table["pool.coef"] = ("F64", (sum(len(one.support) for one in self.result.pool.sets),))
         if self.proof.box is not None:
             table["reference"] = ("F64", (self.data.n_rows,))
         if isinstance(self.proof, Tree):
@@ -183,8 +214,10 @@ def _problem(value: Any, n_neurons: int) -> Stated:
 
 
 def _result(value: Any, problem: Stated, about: Rows | OfMoments) -> Result:
-    support, intercept, upper, lower, tolerance = entries(
-        value, "the result", "support", "intercept", "upper_bound", "lower_bound", "tolerance"
+    names = ["support", "intercept", "upper_bound", "lower_bound", "tolerance"]
+    pooled = type(value) is dict and "pool" in value
+    support, intercept, upper, lower, tolerance, *more = entries(
+        value, "the result", *names, *(["pool"] if pooled else [])
     )
     columns = rising(support, "the support", about.n_neurons)
     require(len(columns) <= problem.k, f"the support has {len(columns)} columns, and k is {problem.k}")
@@ -194,12 +227,26 @@ def _result(value: Any, problem: Stated, about: Rows | OfMoments) -> Result:
         number(upper, "the upper bound"),
         number(lower, "the lower bound"),
         number(tolerance, "the tolerance", LEAST, LARGEST_TOLERANCE if isinstance(about, Rows) else LARGEST),
+        _pool(more[0], problem, about.n_neurons) if pooled else None,
     )
     require(
         result.lower_bound <= result.upper_bound,
         f"the lower bound {result.lower_bound:.12g} is above the upper bound {result.upper_bound:.12g}",
     )
     return result
+
+
+def _pool(value: Any, problem: Stated, n_neurons: int) -> Pool:
+    sets, rest = entries(value, "the pool", "sets", "rest")
+    require(type(sets) is list and 0 < len(sets) <= MOST_SETS, f"the pool must be a list of 1 to {MOST_SETS:,} sets")
+    return Pool(tuple(_member(one, problem, n_neurons) for one in sets), number(rest, "the bound of the rest"))
+
+
+def _member(value: Any, problem: Stated, n_neurons: int) -> Member:
+    support, intercept, upper = entries(value, "a set of the pool", "support", "intercept", "upper_bound")
+    columns = rising(support, "a set of the pool", n_neurons)
+    require(len(columns) <= problem.k, f"the pool has a set of {len(columns)} columns, and k is {problem.k}")
+    return Member(columns, number(intercept, "an intercept"), number(upper, "an upper bound"))
 
 
 def _proof(value: Any, problem: Stated) -> Sweep | Tree:

@@ -11,14 +11,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .claim import LARGEST, SWEEPS, Claim, parse_claim
+from .claim import FORMAT, LARGEST, POOL_FORMAT, SWEEPS, Claim, parse_claim
 from .limits import Limits
 from .outcome import Rejected, Unusable, require
 from .text import canonical, entries, parsed
 
 Array = NDArray[Any]
 
-FORMAT = "optprobe-certificate/2"
 OLD_FORMAT = "optprobe-certificate/1"
 DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "I8": "|i1"}
 LONGEST_HEADER = 2**24
@@ -60,9 +59,11 @@ def _stated(file: BinaryIO) -> tuple[Claim, str, str]:
     header, start = _header(file, size)
     metadata = header.pop("__metadata__", None)
     text, form, stated = entries(metadata, "the metadata", "claim", "format", "sha256")
-    require(form == FORMAT, f"the format is {form!r}, and this checker reads {FORMAT!r}")
+    forms = (FORMAT, POOL_FORMAT)
+    require(form in forms, f"the format is {form!r}, and this checker reads {' and '.join(map(repr, forms))}")
     require(type(text) is str, "the claim is no text")
     claim = parse_claim(text)
+    require(form == claim.form, f"the format is {form!r}, and a claim such as this one has {claim.form!r}")
     expected, end = layout(claim)
     require(canonical(header) == canonical(expected), "the arrays are not those that the claim needs")
     require(

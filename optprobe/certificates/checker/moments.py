@@ -30,7 +30,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +43,7 @@ from .exhaustive import all_sets, check_number, check_sets_above
 from .limits import Limits
 from .outcome import Rejected, Undecided, Unusable, require
 from .pair_sweep import sets_left_open
+from .pool import EVERYTHING_LISTED, Listed, without_singles
 from .problem import U, allowed
 from .sets import checked, counted
 from .text import canonical
@@ -144,6 +145,15 @@ class MomentProblem:
     size: int
     constant: int
     limits: Limits
+    listed: Listed = field(default_factory=Listed)
+    """Sets whose supersets no proof is about."""
+
+    def besides(self, listed: Listed) -> MomentProblem:
+        """The same for the sets that contain no listed one: columns listed alone are not allowed."""
+        candidates = without_singles(self.candidates, listed)
+        kept = np.flatnonzero(candidates[self.columns])
+        A, c = self.A[np.ix_(kept, kept)], self.c[kept]
+        return replace(self, A=A, c=c, columns=self.columns[kept], candidates=candidates, listed=listed)
 
     def objective(self, support: tuple[int, ...], coef: Floats, intercept: float) -> tuple[float, float]:
         """The objective at one point, and a bound of its rounding error and of the box."""
@@ -157,10 +167,12 @@ class MomentProblem:
         return total, unit * error * 1.01 + 16 * U * (abs(unit * value) + shift + total) + UNDERFLOW
 
     def prove(self, lower: float, fast: bool, exhaustive: bool) -> str:
-        """No set has F below ``lower``. Returns a sentence of counts."""
+        """No set that contains no listed one has F below ``lower``. Returns a sentence of counts."""
+        if self.listed.inside(()):
+            return EVERYTHING_LISTED
         k, ridge, eps = self.size, self.ridge, self.eps
         require(eps * k <= 0.01 * ridge, f"the error of the moments ({eps * k:.1g}) is not small against the ridge")
-        least = max(lower, 0.0) / self.deviation**2 * (1 + 8 * U)
+        least = self._scaled(lower)
         reach = math.sqrt(1.03 / ridge)
         Q = 1 - 2 * least - eps * (1.02 + 2 * math.sqrt(k) * reach + 2 * k * reach**2) * (1 + 1e-9)
         A = (self.A + ridge * np.eye(len(self.A))) / (1 + ridge)
@@ -169,7 +181,7 @@ class MomentProblem:
         kind = "every set evaluated" if exhaustive else "sweep"
 
         def check(sets: NDArray[np.int64]) -> None:
-            self._check_sets(sets, 2 * least)
+            self._check_sets(sets[self.listed.free(self.columns[sets])] if self.listed.sets else sets, 2 * least)
 
         open_sets: Iterable[NDArray[np.int64]]
         if exhaustive:
@@ -180,6 +192,14 @@ class MomentProblem:
         else:
             open_sets = sets_left_open(*moments, k, fast, self.limits) if k else all_sets(len(A), k)
         return counted(kind, len(A), k, checked(open_sets, check, self.limits))
+
+    def check_own(self, sets: NDArray[np.int64], lower: float) -> None:
+        """Every set (n_sets, size) of columns has a bound of its own that reaches ``lower``."""
+        self._check_sets(np.searchsorted(self.columns, sets), 2 * self._scaled(lower))
+
+    def _scaled(self, lower: float) -> float:
+        """A bound of F in units of the target's variance, rounded up."""
+        return max(lower, 0.0) / self.deviation**2 * (1 + 8 * U)
 
     def _check_sets(self, sets: NDArray[np.int64], twice: float) -> None:
         """1 - q of every set (positions) is at least ``twice``, in all of the box."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from .claim import Claim, Rows
 from .data import labels_of, numbers, standardised, value_digest, weights_of
 from .limits import Limits
 from .outcome import require
+from .pool import Listed, without_singles
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -35,6 +36,12 @@ class Problem:
     size: int
     constant: int = 0
     limits: Limits = field(default_factory=Limits)
+    listed: Listed = field(default_factory=Listed)
+    """Sets whose supersets no proof is about."""
+
+    def besides(self, listed: Listed) -> Problem:
+        """The same for the sets that contain no listed one: columns listed alone are not allowed."""
+        return replace(self, candidates=without_singles(self.candidates, listed), listed=listed)
 
 
 def problem_of(claim: Claim, X: Array, y: Array, weight: Array | None, limits: Limits) -> Problem:

@@ -44,7 +44,14 @@ def counted(kind: str, m: int, size: int, count: int) -> str:
 
 
 def check_sets(problem: Problem, sets: NDArray[np.int64], lower: float) -> None:
-    """Every set (n_sets, k) of columns has a dual bound that reaches ``lower``: the derivative at its own fit."""
+    """Every set (n_sets, k) of columns has a dual bound that reaches ``lower``: the derivative at its own fit.
+
+    Sets that contain a listed one are closed.
+    """
+    if problem.listed.sets:
+        sets = sets[problem.listed.free(sets)]
+    if not len(sets):
+        return
     dual = {"squared": _least_squares, "logistic": _logistic, "hinge": _hinge}[problem.loss]
     bounds = own_bounds(problem, sets, dual(problem, sets))
     for support, bound in zip(sets.tolist(), bounds):

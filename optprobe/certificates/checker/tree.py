@@ -7,6 +7,7 @@ its own (`dual_sweep.PairLeaves`). The walk is `Tree.walk` of the machine-checke
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,43 @@ KEPT = 8
 """Blocks of dual vectors that are kept: preorder uses neighbours together."""
 
 
-def check_tree(problem: Problem, proof: Tree, arrays: dict[str, Array], lower: float) -> str:
-    """Walk the tree in preorder; every leaf's node bound must reach ``lower``. Returns a sentence of counts.
+def check_trees(parts: Sequence[tuple[Problem, float]], proof: Tree, arrays: dict[str, Array]) -> str:
+    """Walk a tree for each part, a problem and the bound of its leaves, in preorder. Returns a sentence of counts.
 
     The walk itself rebuilds the nodes, so the leaves cover the search space by construction: a branch has exactly two
-    subtrees, and the preorder must end exactly with the last of them.
+    subtrees, and the preorder must end exactly with the last of them, where the tree of the next part begins.
     """
+    problem, _ = parts[0]
     duals = _DualVectors(problem, proof, arrays)
     n, p = problem.Z.shape
     problem.limits.work(2.0 * n * p * duals.count + 10.0 * p * proof.nodes, "the tree")
+    nodes = enumerate(zip(arrays["tree.kind"].tolist(), arrays["tree.argument"].tolist()))
+    leaves = pairs = 0
+    for of_part, lower in parts:
+        more_leaves, more_pairs = _walk(of_part, lower, proof, arrays, duals, nodes)
+        leaves, pairs = leaves + more_leaves, pairs + more_pairs
+    end = next(nodes, None)
+    require(end is None, f"the tree is complete after {end and end[0]} nodes, and {proof.nodes} are stored")
+    by_pairs = f", {pairs} sets bounded as pairs after a prefix" if pairs else ""
+    return f"tree: {leaves} leaves, {duals.count} dual vectors{by_pairs}"
+
+
+def _walk(
+    problem: Problem,
+    lower: float,
+    proof: Tree,
+    arrays: dict[str, Array],
+    duals: _DualVectors,
+    nodes: Iterator[tuple[int, tuple[int, int]]],
+) -> tuple[int, int]:
+    """One tree: every leaf's node bound reaches ``lower``. Returns the numbers of leaves, and of sets bounded as pairs.
+
+    A leaf is closed as well if all sets of its node contain a listed one.
+    """
     pair_leaves, pairs, leaves = None, 0, 0
     stack: list[tuple[list[int], NDArray[np.bool_]]] = [([], problem.candidates)]
-    for position, (what, index) in enumerate(zip(arrays["tree.kind"].tolist(), arrays["tree.argument"].tolist())):
+    for position, (what, index) in nodes:
         problem.limits.check()
-        require(stack, f"the tree is complete after {position} nodes, and {proof.nodes} are stored")
         inside, free = stack.pop()
         if what == BRANCH:
             stack.extend(_children(inside, free, index, problem.size))
@@ -50,15 +74,21 @@ def check_tree(problem: Problem, proof: Tree, arrays: dict[str, Array], lower: f
             stack.append((inside, free & ~_screened(problem, duals[index], inside, free, lower)))
         elif what == LEAF:
             leaves += 1
-            bound, _ = node_bound(problem, *duals[index], inside, np.flatnonzero(free))
-            require(
-                bound >= lower, f"leaf {leaves} (node {position}) proves {bound:.12g}, and the claim is {lower:.12g}"
-            )
+            if not (problem.listed.sets and problem.listed.inside(_common(inside, free, problem.size))):
+                bound, _ = node_bound(problem, *duals[index], inside, np.flatnonzero(free))
+                sentence = f"leaf {leaves} (node {position}) proves {bound:.12g}, and the claim is {lower:.12g}"
+                require(bound >= lower, sentence)
         else:
             raise Rejected(f"node {position} has the unknown kind {what}")
+        if not stack:
+            break
     require(not stack, f"the tree is incomplete: {len(stack)} subtrees are missing after {proof.nodes} nodes")
-    by_pairs = f", {pairs} sets bounded as pairs after a prefix" if pair_leaves else ""
-    return f"tree: {leaves} leaves, {duals.count} dual vectors{by_pairs}"
+    return leaves, pairs
+
+
+def _common(inside: list[int], free: NDArray[np.bool_], size: int) -> list[int]:
+    """Columns of every set of ``size`` columns of a node."""
+    return [*inside, *np.flatnonzero(free).tolist()] if int(free.sum()) == size - len(inside) else inside
 
 
 def _children(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .claim import Author
+from .claim import Author, Pool
 from .text import shown
 
 EXIT_CODES = {"accepted": 0, "rejected": 1, "undecided": 3}
 """2 is for input that cannot be used."""
+SHOWN = 10
+"""Sets of a pool that are printed."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Statement:
         ``F(support) <= upper_bound``, and no set has F below ``lower_bound``.
     proof : str
         How the lower bound was proved, with counts.
+    pool : Pool or None
+        Further sets with their upper bounds, and the bound of every set that contains none of them.
+    size : int
+        Columns of the largest sets there are: k, or fewer where fewer columns are allowed.
     source : mapping
         What a store's manifest says of the rows, and the author said alike.
     """
@@ -47,6 +53,8 @@ class Statement:
     lower_bound: float
     tolerance: float
     proof: str
+    pool: Pool | None = None
+    size: int = 0
     source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -55,13 +63,29 @@ class Statement:
         return self.upper_bound - self.lower_bound <= self.tolerance
 
     @property
+    def margin(self) -> float | None:
+        """By how much every other set is worse at least, where the pool is one set of the largest size."""
+        if self.pool is None or [len(one.support) for one in self.pool.sets] != [self.size]:
+            return None
+        return self.pool.rest - self.pool.sets[0].upper_bound
+
+    @property
     def sentence(self) -> str:
-        """Both bounds in one sentence."""
+        """All bounds in one sentence."""
         columns = f"the {self.data['n_neurons']:,} columns" if self.among is None else f"{self.among:,} columns"
         return (
             f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
-            f"{self.lower_bound:.9g}"
+            f"{self.lower_bound:.9g}{self._of_pool}"
         )
+
+    @property
+    def _of_pool(self) -> str:
+        if self.pool is None:
+            return ""
+        n = len(self.pool.sets)
+        others = f"without the set {list(self.pool.sets[0].support)} in it"
+        others = others if n == 1 else f"that contains none of {n:,} listed sets"
+        return f"; no set {others} is below {self.pool.rest:.9g}"
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Name and text of each part."""
@@ -84,6 +108,14 @@ class Statement:
         yield "sets", f"at most {self.k} " + ("of all columns" if self.among is None else f"of {self.among:,} columns")
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
+        if self.pool is not None:
+            for one in self.pool.sets[:SHOWN]:
+                yield "listed set", f"{list(one.support)}: F is at most {one.upper_bound:.12g}"
+            if len(self.pool.sets) > SHOWN:
+                yield "listed sets", f"and {len(self.pool.sets) - SHOWN:,} more"
+            yield "the rest", f"F of a set that contains no listed one is at least {self.pool.rest:.12g}"
+        if self.margin is not None and self.margin > 0:
+            yield "margin", f"every other set is worse by at least {self.margin:.3g}: the optimum is unique"
         said = "optimal" if self.optimal else "not shown to be optimal"
         yield "gap", f"{gap:.3g}, tolerance {self.tolerance:g}: {said}"
         for name, value in self.source.items():
@@ -92,11 +124,13 @@ class Statement:
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return {
-            **{name: value for name, value in vars(self).items() if name not in ("data", "source", "support")},
+            **{name: value for name, value in vars(self).items() if name not in ("data", "source", "support", "pool")},
             "data": dict(self.data),
             "source": dict(self.source),
             "support": list(self.support),
             "optimal": self.optimal,
+            "pool": None if self.pool is None else asdict(self.pool),
+            "margin": self.margin,
         }
 
 

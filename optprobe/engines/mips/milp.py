@@ -7,6 +7,7 @@ for the acceptance. Its word is not the proof: branch and cut proves the lower b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import highspy
@@ -46,29 +47,28 @@ def run(task: Task) -> Outcome:
         _rounds(task, search, counts)
     search.grow()
     found = search.outcome()
-    return Outcome(found.support, found.lower, found.proof, {**found.counts, **counts})
+    return replace(found, counts={**found.counts, **counts})
 
 
 def _rounds(task: Task, search: branch_and_cut.Search, counts: dict[str, int]) -> None:
     """Solve, refine, solve again, until HiGHS finds nothing below the incumbent or repeats itself."""
     problem = task.rows
     model = _model(problem)
-    refine(model, search.support)
-    seen = {search.support}
+    refine(model, search.found.support)
+    seen = {search.found.support}
     budget = task.budget.part(min(SHARE * task.budget.left, SECONDS))
     while not budget.over:
-        place(model, search.support)
+        place(model, search.found.support)
         accepted, bound = _solve(model, task.tolerance / 10, budget)
         counts["rounds"] += 1
         counts["starts_accepted"] += accepted
-        task.report(Progress("milp", bound, search.upper))
+        task.report(Progress("milp", bound, search.found.upper))
         support = tuple(sorted(map(int, support_of(model))))
         if support in seen or len(support) != problem.size:
             return
         seen.add(support)
         value = refine(model, support)
-        if value < search.upper:
-            search.upper, search.support = value, support
+        search.found.offer(np.array([support], dtype=np.int64), np.array([value]))
 
 
 def _model(problem: SparseProbeProblem) -> Any:

@@ -10,6 +10,8 @@ Sources: Bertsimas, Pauphilet, Van Parys 2021; Gurnee et al. 2023 (hinge loss; i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from optprobe.engines.budget import Progress
@@ -31,10 +33,10 @@ def run(task: Task) -> Outcome:
     finished = not search.heap
     seen: set[tuple[int, ...]] = set()
     while not finished and counts["rounds"] < MOST_ROUNDS and not task.budget.over:
-        start = np.searchsorted(search.live.columns, search.support)
-        if not np.isin(search.support, search.live.columns).all():
+        start = np.searchsorted(search.live.columns, search.found.support)
+        if not np.isin(search.found.support, search.live.columns).all():
             break  # the incumbent itself was screened: nothing in play is better
-        outcome = pool.of(search.live).candidates(start, search.upper, search.slack, task.budget)
+        outcome = pool.of(search.live).candidates(start, search.found.objective, search.slack, task.budget)
         counts["rounds"] += 1
         counts["starts_accepted"] += outcome.start_accepted
         new = [support for support in map(tuple, outcome.supports) if support not in seen]
@@ -43,11 +45,11 @@ def run(task: Task) -> Outcome:
             fits = search.fit(np.array(new))
             for best in np.argsort(fits.objective, kind="stable")[:CUTS_A_ROUND]:
                 pool.add(fits.dual[best])
-        task.report(Progress("outer approximation", outcome.bound, search.upper))
+        task.report(Progress("outer approximation", outcome.bound, search.found.upper))
         finished = not (new and outcome.finished) or outcome.bound >= search.target
     search.grow()
     found = search.outcome()
-    return Outcome(found.support, found.lower, found.proof, {**found.counts, **counts, "cuts": len(pool.duals)})
+    return replace(found, counts={**found.counts, **counts, "cuts": len(pool.duals)})
 
 
 ENGINE = Engine("outer_approximation", branch_and_cut.refuses, run)

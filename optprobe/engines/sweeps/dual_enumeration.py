@@ -34,12 +34,12 @@ def refuses(problem: ProbeProblem) -> str | None:
 def run(task: Task) -> Outcome:
     """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
     if task.budget.over:
-        return branch_and_cut.root_outcome(task, task.incumbent, task.objective, {})
+        return branch_and_cut.root_outcome(task, task.incumbents(), {})
     sweep = SWEEPS[task.problem.loss.name](task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
-        return Outcome(sweep.support, sweep.target, sweep.proof(), counts)
-    return branch_and_cut.root_outcome(task, sweep.support, sweep.upper, sweep.counts)
+        return Outcome(sweep.found.support, sweep.target, sweep.proof(), counts, sweep.found.kept)
+    return branch_and_cut.root_outcome(task, sweep.found, sweep.counts)
 
 
 ENGINE = Engine("dual_enumeration", refuses, run, blas_threads=None)

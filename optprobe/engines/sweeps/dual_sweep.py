@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import fit_supports, rounding_margin
-from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Task
+from formulations import fit_supports
+from optprobe.engines.engine import FITS_AT_ONCE, Task, closing_slack
 from optprobe.engines.outcome import SweepProof
 
 Floats = NDArray[np.float64]
@@ -32,8 +32,8 @@ class DualSweep(ABC):
     def __init__(self, task: Task) -> None:
         problem = task.rows
         self.task, self.size, self.ridge = task, problem.size, problem.ridge
-        self.support, self.upper = task.incumbent, task.objective
-        self.slack = max(SLACK * task.tolerance, 4 * rounding_margin(problem), FITTED * task.objective)
+        self.found = task.incumbents()
+        self.slack = closing_slack(problem, task.objective, task.tolerance)
         order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z[:, problem.candidates]), kind="stable")
         self.columns = problem.candidates[order]
         self.used = self._rows()
@@ -43,13 +43,13 @@ class DualSweep(ABC):
 
     @property
     def target(self) -> float:
-        """What is proved of every set but the incumbent."""
-        return self.upper - self.slack
+        """What is proved of every set but those that were found."""
+        return self.found.upper - self.slack
 
     @property
     def threshold(self) -> float:
         """Bounds in plain float64 must reach this: the rest of the slack is for their rounding."""
-        return self.upper - self.slack / 2
+        return self.found.upper - self.slack / 2
 
     @abstractmethod
     def finished(self) -> bool:
@@ -64,13 +64,11 @@ class DualSweep(ABC):
         return np.flatnonzero(self.task.rows.w > 0)
 
     def fit(self, sets: Ints) -> None:
-        """Fit sets (positions) exactly, until the budget is over; the best one may become the incumbent."""
+        """Fit sets (positions) exactly, until the budget is over; the best ones may become incumbents."""
         for start in range(0, len(sets), FITS_AT_ONCE):
             if self.task.budget.over:
                 return
             part = sets[start : start + FITS_AT_ONCE]
             fits = fit_supports(self.task.problem, np.sort(self.columns[part], axis=1))
             self.counts["fits"] += len(part)
-            best = int(np.argmin(fits.objective))
-            if fits.objective[best] < self.upper:
-                self.upper, self.support = float(fits.objective[best]), tuple(map(int, fits.supports[best]))
+            self.found.offer(np.array(fits.supports), fits.objective)

@@ -70,7 +70,7 @@ class HingeSweep(DualSweep):
                     self.counts["open"] += len(part)
                     self.fit(part)
                 done = 1 - comb(m - start, self.size) / comb(m, self.size)
-                self.task.report(Progress("dual enumeration", 0.0, self.upper, done))
+                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, done))
         return not self.task.budget.over
 
     def _open(self, first: int) -> Iterator[Ints]:

@@ -128,7 +128,7 @@ class MinorantSweep(DualSweep):
                 for part in sets:
                     self.fit(part[:, : self.size])
                 done = 1 - comb(m - start, self.size) / comb(m, self.size)
-                self.task.report(Progress("dual enumeration", 0.0, self.upper, done))
+                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, done))
         return not budget.over
 
     def _open(self, minorant: Minorant, screen: Screen, prefixes: tuple[int, int]) -> Iterator[Ints]:

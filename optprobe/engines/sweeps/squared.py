@@ -32,10 +32,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import comb
-from threading import Lock
 
 import numpy as np
 from joblib import cpu_count
@@ -45,6 +44,7 @@ from formulations import MomentProblem, ProbeProblem
 from formulations.losses import Squared
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import Engine, Task
+from optprobe.engines.incumbents import Incumbents
 from optprobe.engines.kernels import squared as kernels
 from optprobe.engines.outcome import Outcome, SweepProof
 from optprobe.engines.trees import branch_and_cut
@@ -91,19 +91,19 @@ def run(task: Task) -> Outcome:
     From moments it is then that of the ridge regression on all neurons, which a sweep proves as well.
     """
     if task.budget.over:
-        return _unfinished(task, task.incumbent, task.objective, {})
+        return _unfinished(task, task.incumbents(), {})
     sweep = Sweep(task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
-        return Outcome(sweep.support, sweep.value, SweepProof(), counts)
-    return _unfinished(task, sweep.support, sweep.value, sweep.counts)
+        return Outcome(sweep.found.support, sweep.value, SweepProof(), counts, sweep.found.kept)
+    return _unfinished(task, sweep.found, sweep.counts)
 
 
-def _unfinished(task: Task, support: tuple[int, ...], objective: float, counts: Mapping[str, int]) -> Outcome:
+def _unfinished(task: Task, found: Incumbents, counts: Mapping[str, int]) -> Outcome:
     """What holds where the budget ended first."""
     if isinstance(task.problem, MomentProblem):
-        return Outcome(support, dense_bound(task), SweepProof(), counts)
-    return branch_and_cut.root_outcome(task, support, objective, counts)
+        return Outcome(found.support, dense_bound(task), SweepProof(), counts)
+    return branch_and_cut.root_outcome(task, found, counts)
 
 
 def dense_bound(task: Task) -> float:
@@ -175,7 +175,7 @@ class Node:
 
 
 class Sweep:
-    """The normalised moments, sorted by strength, and the incumbent while it improves.
+    """The normalised moments, sorted by strength, and the incumbents while they improve.
 
     Attributes
     ----------
@@ -183,8 +183,9 @@ class Sweep:
         Indices in X, the neuron of largest |u| first; everything else speaks of positions in this order.
     A, u : ndarray, shape (m, m) and (m,)
         Normalised moments.
-    place, q : tuple of int, float
-        The incumbent and its gain.
+    found : Incumbents
+    q : float
+        The gain that a set must exceed to be of interest.
     """
 
     def __init__(self, task: Task) -> None:
@@ -199,24 +200,21 @@ class Sweep:
         self.A *= scale
         self.u = problem.cross[self.columns] * scale
         position = {int(column): at for at, column in enumerate(self.columns)}
-        self.place = tuple(position[j] for j in task.incumbent)
-        self.q = float(self._gains(np.array([self.place], dtype=np.int64))[0])
-        self.lock = Lock()
+        place = np.array([[position[j] for j in task.incumbent]], dtype=np.int64)
+        objective = (self.v0 - float(self._gains(place)[0])) / 2
+        self.found = replace(task, objective=objective).incumbents()
+        self.q = self.v0 - 2 * self.found.upper
         self.counts = {"nodes": 0, "pairs": 0, "edges": 0, "evaluated": 0}
 
     @property
-    def support(self) -> tuple[int, ...]:
-        return tuple(sorted(int(self.columns[at]) for at in self.place))
-
-    @property
     def value(self) -> float:
-        """F of the incumbent."""
-        return (self.v0 - self.q) / 2
+        """What F of a set must fall below to be of interest."""
+        return self.found.upper
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
         if self.size <= 1:
-            self._offer(np.zeros((self.size, 1), dtype=np.int64))
+            self._offer(np.arange(len(self.columns))[:, None])
             return True
         root = Node(self.A, np.array([np.ones(len(self.u)), self.u, 0 * self.u, 0 * self.u]), (), 0.0, self.size)
         pieces = list(self._pieces(root))
@@ -231,17 +229,13 @@ class Sweep:
         return np.asarray((u * np.linalg.solve(self.A[sets[:, :, None], sets[:, None, :]], u)).sum(axis=(1, 2)))
 
     def _offer(self, sets: Ints) -> bool:
-        """Evaluate candidate sets; True if one is a new incumbent."""
+        """Evaluate candidate sets; True if they leave less to search for."""
         self.counts["evaluated"] += len(sets)
         if not len(sets):
             return False
-        gains = self._gains(sets)
-        best = int(np.argmax(gains))
-        with self.lock:
-            if gains[best] <= self.q:
-                return False
-            self.q, self.place = float(gains[best]), tuple(map(int, sets[best]))
-        return True
+        improved = self.found.offer(np.sort(self.columns[sets], axis=1), (self.v0 - self._gains(sets)) / 2)
+        self.q = self.v0 - 2 * self.found.upper
+        return improved
 
     def _offer_all(self, prefix: tuple[int, ...], width: int, fill: Callable[[float, Ints], int]) -> None:
         """Offer every set that ``fill(q, out)`` lists, shape (n, width), with the prefix joined.

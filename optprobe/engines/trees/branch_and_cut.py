@@ -27,6 +27,7 @@ from formulations.losses import Hinge, Logistic
 from optprobe.engines.bounds.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Engine, Task
+from optprobe.engines.incumbents import Incumbents, Listed
 from optprobe.engines.outcome import Outcome
 from optprobe.engines.trees.pair_leaves import PairLeaves
 from optprobe.engines.trees.tree import EMPTY, Node, preorder
@@ -55,17 +56,17 @@ def run(task: Task) -> Outcome:
     return search.outcome()
 
 
-def root_outcome(task: Task, support: tuple[int, ...], objective: float, counts: Mapping[str, int]) -> Outcome:
+def root_outcome(task: Task, found: Incumbents, counts: Mapping[str, int]) -> Outcome:
     """The bounds known already, or else of the root alone: where the budget ended before an engine's own proof."""
     if task.known is None:
-        known = Search(replace(task, incumbent=support, objective=objective)).outcome()
+        known = Search(replace(task, incumbent=found.support, objective=found.objective)).outcome()
     else:
-        known = replace(task.known, support=support)
+        known = replace(task.known, support=found.support)
     return replace(known, counts={**known.counts, **counts})
 
 
 class Search:
-    """The state of one search: incumbent, live columns, tree and open nodes.
+    """The state of one search: incumbents, live columns, tree and open nodes.
 
     ``relax`` raises the bound of a node; the outer approximation brings its own.
     """
@@ -73,7 +74,7 @@ class Search:
     def __init__(self, task: Task, relax: Relax = ascend) -> None:
         self.task, self.problem, self.relax = task, task.rows, relax
         self.slack = SLACK * task.tolerance
-        self.support, self.upper = task.incumbent, task.objective
+        self.found = task.incumbents()
         self.live = LiveColumns(self.problem, self.problem.candidates)
         self.screened = np.inf
         self.tried: set[tuple[int, ...]] = {task.incumbent}
@@ -86,7 +87,7 @@ class Search:
     @property
     def target(self) -> float:
         """A node whose bound reaches this is closed."""
-        return self.upper - self.slack
+        return self.found.upper - self.slack
 
     @property
     def closed(self) -> bool:
@@ -95,13 +96,14 @@ class Search:
 
     @cached_property
     def pairs(self) -> PairLeaves:
-        return PairLeaves(self.problem, self.live, self.support, self.upper, self.task.budget.late)
+        found = self.found
+        return PairLeaves(self.problem, self.live, found.support, found.upper, self.task.budget.late)
 
     def grow(self) -> None:
         """Split the open node of least bound until none is below the target, or the budget is over."""
         while not self.closed and not self.task.budget.over:
             bound, _, node = heapq.heappop(self.heap)
-            self.task.report(Progress("branch and cut", bound, self.upper))
+            self.task.report(Progress("branch and cut", bound, self.found.upper))
             need = self.problem.size - len(node.inside)
             close = {1: self._close_by_fits, 2: self._close_by_pairs, 3: self._close_by_firsts}.get(need)
             if close is None or not close(node):
@@ -111,18 +113,27 @@ class Search:
                     self._split(node)
 
     def outcome(self) -> Outcome:
-        leaves, stack = [], [self.root]
+        listed, leaves, stack = Listed((*self.found.listed.sets, *self._apart())), [], [self.root]
         while stack:
             node = stack.pop()
-            if node.children is None:
-                leaves.append(node.bound)
-            else:
+            if node.children is not None:
                 stack.extend(node.children)
+            elif not self._contains(listed, node.inside):
+                leaves.append(node.bound)
         counts = {"nodes": self.nodes, "leaves": len(leaves), "fits": self.fits, "live": len(self.live.columns)}
         counts["pair_leaves"] = self.pair_leaves
-        lower = min(min(leaves), self.screened, self.upper)
+        lower = min([*leaves, self.screened, self.found.upper])
         reference = self.pairs.reference if counts["pair_leaves"] else None
-        return Outcome(self.support, lower, preorder(self.root, self.problem.n_rows, reference), counts)
+        proof = preorder(self.root, self.problem.n_rows, reference)
+        return Outcome(self.found.support, lower, proof, counts, self.found.kept)
+
+    def _apart(self) -> tuple[tuple[int, ...], ...]:
+        """The sets that the bound is not about: of a search for many, those that were found."""
+        return self.found.kept if self.task.most > 1 else ()
+
+    def _contains(self, listed: Listed, inside: Ints) -> bool:
+        """Whether all sets of a node contain a listed one, since ``inside`` (positions) does."""
+        return bool(listed.sets) and bool(listed.within(np.sort(self.live.columns[inside])[None, :])[0])
 
     def _root(self) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less.
@@ -146,7 +157,7 @@ class Search:
         correlation = np.abs(self.live.neurons @ (self.problem.w * self.problem.y))
         start = np.zeros(len(correlation))
         start[np.argsort(-correlation, kind="stable")[: 8 * self.problem.size]] = 0.125
-        start[np.searchsorted(self.live.columns, self.support)] = 1.0
+        start[np.searchsorted(self.live.columns, self.found.support)] = 1.0
         return start
 
     def _open(self, node: Node) -> bool:
@@ -172,10 +183,12 @@ class Search:
         """Bound and screen a node; ``bound`` and ``point`` are its parent's, and hold for it too."""
         self.nodes += 1
         need = self.problem.size - len(inside)
-        if need > len(free):
+        if need == len(free):
+            inside, free, need = np.concatenate([inside, free]), EMPTY, 0
+        if need > len(free) or self._contains(self.found.listed, inside):
             return Node(inside, EMPTY, np.inf, None)
-        if need in (0, len(free)):
-            (leaf,) = self._leaves(np.concatenate([inside, free[:need]])[None, :])
+        if need == 0:
+            (leaf,) = self._leaves(inside[None, :])
             return Node(inside, EMPTY, *leaf)
         relaxed = self.relax(self.live, inside, free, start, self.target, effort, budget or self.task.budget)
         if relaxed.bound < self.target:
@@ -204,12 +217,10 @@ class Search:
             self.fit(np.concatenate([inside, best])[None, :])
 
     def fit(self, sets: Ints) -> Fits:
-        """Exact fits of supports given by position; the best one may become the incumbent."""
+        """Exact fits of supports given by position; the best ones may become incumbents."""
         fits = fit_supports(self.problem, np.sort(self.live.columns[sets], axis=1))
         self.fits += len(sets)
-        best = int(np.argmin(fits.objective))
-        if fits.objective[best] < self.upper:
-            self.upper, self.support = float(fits.objective[best]), tuple(map(int, fits.supports[best]))
+        self.found.offer(np.array(fits.supports), fits.objective)
         return fits
 
     def _leaves(self, sets: Ints) -> list[tuple[float, Point]]:
@@ -258,7 +269,7 @@ class Search:
             if self.task.budget.over:
                 return False
             self.fit(sets[start : start + FITS_AT_ONCE])
-        node.by_pairs, node.bound = True, min(self.target, self.upper * (1 - FITTED))
+        node.by_pairs, node.bound = True, min(self.target, self.found.upper * (1 - FITTED))
         node.forget()
         self.pair_leaves += 1
         return True

@@ -103,3 +103,30 @@ def preorder(root: Node, n_rows: int, reference: Reference | None = None) -> Tre
         duals=np.array([point.a for point in vectors], dtype=np.float64).reshape(len(vectors), n_rows),
         reference=reference,
     )
+
+
+def nothing_left(n_rows: int) -> TreeProof:
+    """The tree of a problem all of whose sets are closed."""
+    return preorder(Node(EMPTY, EMPTY, np.inf, None), n_rows)
+
+
+def joined(first: TreeProof, second: TreeProof) -> TreeProof:
+    """Two trees, one after the other, with their points and vectors in common; a reference serves both."""
+    points, vectors = len(first.point_intercept), len(first.duals)
+    both = points + len(second.point_intercept)
+    arguments = []
+    for tree, of_points, of_vectors in ((first, 0, both), (second, points, both + vectors)):
+        own = len(tree.point_intercept)
+        moved = np.where(tree.argument < own, tree.argument + of_points, tree.argument - own + of_vectors)
+        named = (tree.kind != BRANCH) & (tree.argument >= 0)
+        arguments.append(np.where(named, moved, tree.argument).astype(np.int32))
+    return TreeProof(
+        kind=np.concatenate([first.kind, second.kind]),
+        argument=np.concatenate(arguments),
+        point_start=np.concatenate([first.point_start, first.point_start[-1] + second.point_start[1:]]),
+        point_columns=np.concatenate([first.point_columns, second.point_columns]),
+        point_coef=np.concatenate([first.point_coef, second.point_coef]),
+        point_intercept=np.concatenate([first.point_intercept, second.point_intercept]),
+        duals=np.concatenate([first.duals, second.duals]),
+        reference=second.reference or first.reference,
+    )

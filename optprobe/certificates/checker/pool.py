@@ -1,0 +1,109 @@
+"""Pools: sets none of which contains another, and a bound of every set that contains none of them.
+
+*What is proved.* Let L be the listed sets, each of at most ``size`` columns. A proof covers the sets T of exactly
+``size`` columns that contain no listed set: a search that drops the columns listed alone, and in which whatever
+contains a listed set is closed. Smaller sets need no proof of their own if ``size`` allowed columns stand in no listed
+set: enlarge T by some of them to T' of ``size`` columns. A listed set within T' has none of the new columns, so it lies
+within T; hence T' contains none, and F(T) >= F(T') >= rest.
+
+*The lower bound of all sets.* Where every listed set has ``size`` columns, a set of that size is listed or contains
+none; so it suffices that rest >= lower, and that each listed set has a bound of its own that reaches lower. Otherwise
+the lower bound is proved as if there were no pool, and the proof has two parts: that, then this one.
+
+Nothing else follows from the rest: that it is above every upper bound, for instance, is a comparison of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .claim import Pool, Result
+from .outcome import require
+
+EVERYTHING_LISTED = "the empty set is listed, and every set contains it"
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Evaluate = Callable[[tuple[int, ...], Floats, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Sets of columns, and which other sets contain one of them."""
+
+    sets: frozenset[tuple[int, ...]] = frozenset()
+    sizes: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", tuple(sorted({len(one) for one in self.sets})))
+
+    def inside(self, columns: Iterable[int]) -> bool:
+        """Whether a set contains a listed one."""
+        ordered = sorted(columns)
+        return any(part in self.sets for size in self.sizes for part in combinations(ordered, size))
+
+    def free(self, sets: Ints) -> NDArray[np.bool_]:
+        """Which rows of ``sets`` (n_sets, k) contain no listed set."""
+        return np.array([not self.inside(row) for row in sets.tolist()], dtype=np.bool_)
+
+
+def without_singles(candidates: NDArray[np.bool_], listed: Listed) -> NDArray[np.bool_]:
+    """The columns allowed, less those that are listed sets alone."""
+    left = candidates.copy()
+    left[[one[0] for one in listed.sets if len(one) == 1]] = False
+    return left
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is to be proved: no set that contains none of the listed ones has F below ``lower``."""
+
+    listed: Listed
+    lower: float
+
+
+def goals(result: Result, size: int) -> tuple[Goal, ...]:
+    """The parts of the proof of a claim, in the order of a stored tree's."""
+    everything = Goal(Listed(), result.lower_bound)
+    if result.pool is None:
+        return (everything,)
+    rest = Goal(Listed(frozenset(one.support for one in result.pool.sets)), result.pool.rest)
+    return (rest,) if len(listed_alone(result, size)) else (everything, rest)
+
+
+def listed_alone(result: Result, size: int) -> Ints:
+    """The listed sets (n_sets, size) of a pool whose sets all have ``size`` columns; else none, shape (0, size)."""
+    sets = [] if result.pool is None else [one.support for one in result.pool.sets]
+    whole = sets if all(len(one) == size for one in sets) else []
+    return np.array(whole, dtype=np.int64).reshape(len(whole), size)
+
+
+def check_pool(pool: Pool, coef: Floats, size: int, candidates: NDArray[np.bool_], evaluate: Evaluate) -> None:
+    """The listed sets are sets of the claim, none contains another, and each reaches its upper bound."""
+    seen, at = Listed(), 0
+    used = np.zeros(len(candidates), dtype=np.bool_)
+    for one in sorted(pool.sets, key=lambda one: len(one.support)):
+        usable = len(one.support) <= size and candidates[list(one.support)].all()
+        require(usable, f"the set {list(one.support)} of the pool is not among the sets of the claim")
+        used[list(one.support)] = True
+    for length in sorted({len(one.support) for one in pool.sets}):
+        same = [one.support for one in pool.sets if len(one.support) == length]
+        require(len(set(same)) == len(same), "a set stands twice in the pool")
+        for support in same:
+            require(not seen.inside(support), f"the set {list(support)} of the pool contains another one of it")
+        seen = Listed(seen.sets | set(same))
+    outside = int((candidates & ~used).sum())
+    require(outside >= size, f"only {outside} columns stand in no set of the pool, and {size} are needed")
+    for one in pool.sets:
+        value, error = evaluate(one.support, coef[at : at + len(one.support)], one.intercept)
+        at += len(one.support)
+        require(
+            value + error <= one.upper_bound,
+            f"the set {list(one.support)} reaches {value:.12g} (rounding {error:.1g}), and the pool says "
+            f"{one.upper_bound:.12g}",
+        )

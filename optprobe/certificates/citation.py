@@ -150,7 +150,8 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     """
     claim = certificate.claim
     problem, result = claim.problem, claim.result
-    neurons = "neuron" if len(result.support) == 1 else "neurons"
+    one = len(result.support) == 1
+    neurons, attain, are = ("neuron", "attains", "is") if one else ("neurons", "attain", "are")
     support = ", ".join(map(str, result.support)) or "none"
     rows = (
         f"from the moments of {claim.data.n_rows} rows" if claim.data.kind == "moments" else f"{claim.data.n_rows} rows"
@@ -164,13 +165,26 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     if result.optimal:
         return (
             f"{among}, no set of {problem.k}{feature} has a {problem.loss} objective below {lower:.9g}; the {neurons} "
-            f"{support} attain {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
+            f"{support} {attain} {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
+            f"{_of_pool(result, sure)}"
         )
     return (
-        f"{among}, the {neurons} {support} are the best known set of {problem.k}{feature}, "
+        f"{among}, the {neurons} {support} {are} the best known set of {problem.k}{feature}, "
         f"gap {100 * relative_gap(result):.1f}%: "
         f"objective {upper:.9g}, {sure} lower bound {lower:.9g} ({setting}{unsure})."
     )
+
+
+def _of_pool(result: Result, sure: str) -> str:
+    """What a pool adds to the sentence."""
+    if result.pool is None:
+        return ""
+    n, rest = len(result.pool.sets), result.pool.rest
+    if n == 1:
+        sets = f"a set without {', '.join(map(str, result.pool.sets[0].support)) or 'any neuron'} in it"
+    else:
+        sets = f"a set that contains none of {n} listed ones"
+    return f" The objective of {sets} is at least {rest:.9g} ({sure})."
 
 
 def _title(certificate: Certificate) -> str:

@@ -109,7 +109,7 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments].cert``, R with all digits."""
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.poolM].cert``, R with all digits."""
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
         place = f"{scope.get('feature')}.layer{scope.get('layer')}"
         source = str(scope["file"]).removesuffix(".npz") if scope.get("file") else place
@@ -123,6 +123,8 @@ class Certificate(Shown):
             parts.append(f"top{len(problem.among)}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
+        if self.claim.result.pool is not None:
+            parts.append(f"pool{len(self.claim.result.pool.sets)}")
         return ".".join(parts) + ".cert"
 
 

@@ -155,12 +155,13 @@ def _check_top(arguments: argparse.Namespace, problem: ProbeProblem) -> None:
         )
 
 
-def solve_from(arguments: argparse.Namespace, problem: ProbeProblem) -> Solution:
-    """`solve` with the arguments' method and limits, under a progress line."""
+def solve_from(arguments: argparse.Namespace, problem: ProbeProblem, **wanted: Any) -> Solution:
+    """`solve` with the arguments' method and limits, and the pool that is wanted, under a progress line."""
     from optprobe.engines import solve
 
     with progress_line() as report:
-        return solve(problem, arguments.method or "auto", arguments.time_limit, arguments.tolerance, progress=report)
+        method, limit = arguments.method or "auto", arguments.time_limit
+        return solve(problem, method, limit, arguments.tolerance, progress=report, **wanted)
 
 
 @contextmanager

@@ -28,6 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add_problem_arguments(parser)
     parser.add_argument(
+        "--within",
+        type=share,
+        metavar="E",
+        help="list all minimal sets within E of the optimum, a share of it such as 1%% or 0.01, with a proof that no "
+        "other set is",
+    )
+    parser.add_argument("--within-absolute", type=float, metavar="E", help="the same, E on the mean-loss scale")
+    parser.add_argument(
+        "--pool", type=int, metavar="M", help="list at most M sets (default 1000); alone: the M best sets of k neurons"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path(), metavar="DIR", help="folder of the certificate (default: here)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -37,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     folder = writable_folder(arguments.out)
     problem = read_stated(arguments)
-    solution = solve_from(arguments, problem)
+    asked = {name: getattr(arguments, name) for name in ("within", "within_absolute", "pool")}
+    solution = solve_from(arguments, problem, **asked)
+    pooled = any(value is not None for value in asked.values())
     certificate = solution.certificate()
     path = certificate.save_beside(folder)
     if path.name != certificate.file_name:
@@ -45,9 +58,33 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     if not arguments.json:
         print(f"{problem!r}\n{solution}\ncertificate      {path}")
+        if pooled and solution.pool is None:
+            print("optprobe solve: nothing is proved of other sets: there was no time, or some are as good as the best")
     else:
-        print_json(record(solution, path, seconds))
+        print_json(record(solution, path, seconds) | (of_pool(solution) if pooled else {}))
     return INTERRUPTED if solution.interrupted else 0
+
+
+def share(text: str) -> float:
+    """Parse a share, such as 1% or 0.01."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 1% or 0.01") from error
+
+
+def of_pool(solution: Solution) -> dict[str, Any]:
+    """What ``--json`` prints of a pool that was asked for; null where time was up before anything was proved of it."""
+    pool = solution.pool
+    if pool is None:
+        return dict.fromkeys(("pool", "rest", "margin", "unique", "roles"))
+    return {
+        "pool": [{"support": list(one.support), "upper_bound": one.upper_bound} for one in pool.sets],
+        "rest": pool.rest,
+        "margin": pool.margin,
+        "unique": pool.unique,
+        "roles": {str(neuron): role for neuron, role in pool.roles.items()},
+    }
 
 
 def record(solution: Solution, path: Path, seconds: float) -> dict[str, Any]:

@@ -21,12 +21,27 @@ from optprobe.certificates.checker import (
     minorant,
     outcome,
     pair_sweep,
+    pool,
     problem,
     sets,
     tree,
 )
 
-MODULES = (bounds, check, claim, data, dual_sweep, exhaustive, hinge_sweep, minorant, pair_sweep, problem, sets, tree)
+MODULES = (
+    bounds,
+    check,
+    claim,
+    data,
+    dual_sweep,
+    exhaustive,
+    hinge_sweep,
+    minorant,
+    pair_sweep,
+    pool,
+    problem,
+    sets,
+    tree,
+)
 Patch = tuple[Any, str, Any]
 
 
@@ -126,6 +141,23 @@ def _nearly_constant(original: Any) -> Any:
     return standardised
 
 
+def _all_common(original: Any) -> Any:
+    return lambda inside, free, size: [*inside, *np.flatnonzero(free).tolist()]
+
+
+def _first_part(original: Any) -> Any:
+    return lambda result, size: original(result, size)[:1]
+
+
+def _no_sets(original: Any) -> Any:
+    return lambda result, size: original(result, size)[:0]
+
+
+def _touched(original: Any) -> Any:
+    """Closed is what has a column of a listed set."""
+    return lambda listed, columns: any(set(one) & set(columns) for one in listed.sets)
+
+
 RULES: dict[str, Callable[[], list[Patch]]] = {
     "the objective is compared with the upper bound": lambda: _not_required("the support reaches"),
     "the support is a set of the claim": lambda: _not_required("is not among the sets of the claim"),
@@ -147,6 +179,13 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
     "a sweep of hinge loss has discounts": lambda: _with(hinge_sweep.Rows, "bounds", _better_hinge),
     "an exhaustive check takes all sets": lambda: _with(exhaustive, "all_sets", _fewer_sets),
     "balanced classes weigh the same": lambda: _with(problem, "weights_of", _equal_classes),
+    "sets of a pool reach their upper bounds": lambda: _not_required("and the pool says"),
+    "no set of a pool contains another": lambda: _not_required("of the pool contains another|stands twice"),
+    "enough columns stand in no set of a pool": lambda: _not_required("stand in no set of the pool"),
+    "a leaf is closed by what all its sets have": lambda: _with(tree, "_common", _all_common),
+    "both parts of a proof are checked": lambda: _with(check, "goals", _first_part),
+    "listed sets have bounds of their own": lambda: _with(check, "listed_alone", _no_sets),
+    "closed is what contains a listed set": lambda: _with(pool.Listed, "inside", _touched),
     "a column of small deviation is used": lambda: _with(problem, "standardised", _nearly_constant),
 }
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from formulations import Fits, SparseProbeProblem, fit_supports, sparse_probe_problem
+from formulations import Fits, SparseProbeProblem, fit_support, fit_supports, sparse_probe_problem
 from optprobe.certificates import checker
 from optprobe.certificates.checker.bounds import Duals, duals_of, node_bound
+from optprobe.certificates.checker.pool import Listed
 from optprobe.certificates.checker.problem import Problem
 from optprobe.certificates.checker.tree import BRANCH, LEAF, SCREEN
 
@@ -42,8 +43,14 @@ def sealed(claim: Json | str, arrays: Arrays, entries: Mapping[str, Any] | None 
         layout[name] = {**layout.get(name, {}), **entry}
     body += tail
     text = claim if isinstance(claim, str) else checker.canonical(claim)
-    stated = {"claim": text, "format": checker.FORMAT, "sha256": checker.content_digest(text, layout, body)}
+    stated = {"claim": text, "format": form_of(claim), "sha256": checker.content_digest(text, layout, body)}
     return framed(checker.canonical({"__metadata__": stated, **layout}), body)
+
+
+def form_of(claim: Json | str) -> str:
+    """The format that a claim needs, as far as it is one."""
+    result = claim.get("result") if isinstance(claim, dict) else None
+    return checker.POOL_FORMAT if isinstance(result, dict) and "pool" in result else checker.FORMAT
 
 
 def framed(header: str, body: bytes = b"") -> bytes:
@@ -181,6 +188,37 @@ class Case:
             draft.arrays["reference"] = self.reference()
         return draft
 
+    @cached_property
+    def smaller(self) -> dict[tuple[int, ...], np.longdouble]:
+        """The objective at the fit of every set of fewer columns, in extended precision."""
+        found = {}
+        for size in range(self.problem.size):
+            sets = list(itertools.combinations(self.problem.candidates.tolist(), size))
+            fits = fit_supports(self.problem, np.array(sets, dtype=np.int64).reshape(len(sets), size))
+            for support, coef, intercept in zip(sets, fits.coef, fits.intercept):
+                found[support] = self.objective(support, coef, float(intercept))
+        return found
+
+    def pooled(self, draft: Draft, listed: list[tuple[int, ...]], rest: float, screens: bool = True) -> Draft:
+        """The same claim with a pool; a tree is grown for what it has to prove, or cannot."""
+        members, coef = [], [np.zeros(0)]
+        for support in listed:
+            fits = fit_support(self.problem, support)
+            upper = float(self.objective(support, fits.coef[0], float(fits.intercept[0]))) + 1e-9
+            members.append({"support": list(support), "intercept": float(fits.intercept[0]), "upper_bound": upper})
+            coef.append(fits.coef[0])
+        draft.claim["result"]["pool"] = {"sets": members, "rest": rest}
+        draft.arrays["pool.coef"] = np.concatenate(coef)
+        if "tree.kind" in draft.arrays:
+            closed = Listed(frozenset(listed))
+            vectors = np.concatenate([self.duals, draft.arrays["duals"]])
+            kinds, arguments = Grown(self.checked.besides(closed), vectors, rest, screens).tree()
+            whole = all(len(support) == self.problem.size for support in listed)
+            before = [] if whole else [draft.arrays["tree.kind"]], [] if whole else [draft.arrays["tree.argument"]]
+            draft.arrays["tree.kind"] = np.concatenate([*before[0], np.array(kinds, np.int8)])
+            draft.arrays["tree.argument"] = np.concatenate([*before[1], np.array(arguments, np.int32)])
+        return draft.sized()
+
     def reference(self) -> np.ndarray:
         """Predictions of the best set."""
         p, at = self.problem, self.best
@@ -253,7 +291,7 @@ class Grown:
 
     def _node(self, inside: tuple[int, ...], free: tuple[int, ...]) -> tuple[int, int]:
         need = self.problem.size - len(inside)
-        if need > len(free):
+        if need > len(free) or self.problem.listed.inside((*inside, *(free if need == len(free) else ()))):
             return LEAF, -1
         bounds = self._bounds(inside, free, need)
         best = int(np.argmax(bounds))

@@ -82,7 +82,39 @@ def false_statement(trial: Trial, case: Case) -> str | None:
         return f"the objective is {value}, and at most {result['upper_bound']} is claimed"
     if result["lower_bound"] > lowest(case) + 1e-15:
         return f"a set reaches {lowest(case)}, and at least {result['lower_bound']} is claimed"
+    return None if "pool" not in result else false_pool(trial, case)
+
+
+def false_pool(trial: Trial, case: Case) -> str | None:
+    """The same of a pool."""
+    pool, at = trial.claim["result"]["pool"], 0
+    for one in pool["sets"]:
+        coef = trial.arrays["pool.coef"][at : at + len(one["support"])]
+        at += len(coef)
+        value = case.objective(tuple(one["support"]), coef, one["intercept"])
+        if one["upper_bound"] < value - 1e-17 * (1 + abs(value)):
+            return f"the set {one['support']} reaches {value}, and at most {one['upper_bound']} is claimed"
+    listed = [tuple(one["support"]) for one in pool["sets"]]
+    for place, one in enumerate(listed):
+        if contains(one, listed[:place] + listed[place + 1 :]):
+            return f"the set {one} is listed, and contains another one that is"
+    for support, value in every_set(case):
+        if not contains(support, listed) and value < pool["rest"] - 1e-15:
+            return f"the set {support} reaches {value}, contains none listed, and the rest is {pool['rest']}"
     return None
+
+
+def every_set(case: Case) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Every set of the claim with its objective, where a fit has one."""
+    with np.errstate(all="ignore"):
+        full = zip(map(tuple, case.sets.tolist()), case.objectives)
+        for support, value in (*full, *case.smaller.items()):
+            if np.isfinite(value):
+                yield support, float(value)
+
+
+def contains(support: tuple[int, ...], listed: list[tuple[int, ...]]) -> bool:
+    return any(set(one) <= set(support) for one in listed)
 
 
 def lowest(case: Case) -> float:
@@ -163,11 +195,13 @@ def random_trial(case: Case, rng: np.random.Generator) -> Trial:
         result["upper_bound"] -= float(10 ** rng.uniform(-12, 0))
     if rng.random() < 0.8:
         result["upper_bound"] = max(result["upper_bound"], result["lower_bound"])
+    pooled = rng.random() >= 0.25 or _pooled(case, draft, rng)
     exhaustive = rng.random() < 0.04
     slack = WELL_FITTED * (1 + abs(case.optimum))
     pairs = PAIRS in draft.arrays.get("tree.kind", ())
     true = not pairs and lower <= case.fits.lower.min() - slack and result["upper_bound"] >= case.objectives[at] + 1e-12
-    trial = Trial(case.X, case.y, case.weight, draft.claim, draft.arrays, exhaustive, bool(true), bool(rng.integers(2)))
+    proved, fast = bool(true and pooled), bool(rng.integers(2))
+    trial = Trial(case.X, case.y, case.weight, draft.claim, draft.arrays, exhaustive, proved, fast)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15]))):
         alter(trial, rng)
     return trial
@@ -190,6 +224,25 @@ def _draft(case: Case, rng: np.random.Generator, lower: float, at: int) -> Draft
         draft.arrays["tree.kind"] = kinds
         draft.sized()
     return draft
+
+
+def _pooled(case: Case, draft: Draft, rng: np.random.Generator) -> bool:
+    """Give a draft a pool that is true or false by some margin; returns whether it is true and has a proof."""
+    known = list(every_set(case))
+    good = sorted(known, key=lambda one: one[1])[: max(1, int(rng.integers(1, 4)))]
+    chosen = good if rng.random() < 0.7 else [known[int(at)] for at in rng.integers(len(known), size=2)]
+    listed = sorted({support for support, _ in chosen})
+    if rng.random() < 0.8:
+        listed = [one for one in listed if not contains(one, [other for other in listed if other != one])]
+    free = [value for support, value in known if not contains(support, listed)]
+    least = min([value for value in free if np.isfinite(value)], default=case.optimum + 1.0)
+    rest = least + float(10 ** rng.uniform(-12, 0)) * (1 if rng.random() < 0.45 else -1)
+    case.pooled(draft, listed, rest)
+    minimal = all(not contains(one, [other for other in listed if other != one]) for one in listed)
+    outside = set(case.problem.candidates.tolist()) - {column for one in listed for column in one}
+    slack = WELL_FITTED * (1 + abs(least))
+    true = draft.claim["result"]["lower_bound"] <= rest <= least - slack
+    return bool(true and minimal and len(outside) >= case.problem.size)
 
 
 def alter(trial: Trial, rng: np.random.Generator) -> None:
@@ -284,6 +337,15 @@ def _claim(trial: Trial, rng: np.random.Generator) -> None:
         (claim["data"], str(rng.choice(["X", "y"])), digest),
         (claim["proof"], "box", None if rng.random() < 0.5 else float(rng.uniform(0, 1))),
     ]
+    if result.get("pool", {}).get("sets"):
+        pool, one = result["pool"], result["pool"]["sets"][int(rng.integers(len(result["pool"]["sets"])))]
+        changes += [
+            (pool, "rest", pool["rest"] * near),
+            (pool, "sets", [other for other in pool["sets"] if other is not one]),
+            (pool, "sets", [*pool["sets"], one]),
+            (one, "upper_bound", one["upper_bound"] * near),
+            (one, "support", columns),
+        ]
     at, name, value = changes[int(rng.integers(len(changes)))]
     at[name] = value
 

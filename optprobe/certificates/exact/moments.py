@@ -1,4 +1,4 @@
-"""Claims about moments: section 8 of docs/certificates.md, for every matrix within the stated error.
+"""Claims about moments: section 9 of docs/certificates.md, for every matrix within the stated error.
 
 The entries of A, the correlations with the target and v0 are balls whose radius is the error, so whatever is certain in
 balls holds for all matrices within it. Where the page leaves open whether A is a product of real numbers or of float64

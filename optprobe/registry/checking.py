@@ -121,22 +121,38 @@ def _verdict(path: Path, problem: ProbeProblem) -> Verdict:
 
 
 def _contradictions(claims: dict[str, Claim], said: dict[str, str]) -> Iterator[Finding]:
-    """Certificates whose lower bound is above what another of the same problem reaches; each with the best of those.
+    """Certificates one of whose bounds is above what another of the same problem reaches; each with the best of those.
 
     ``said`` is what the checker said of some of them.
     """
     groups = defaultdict(list)
     for sha256, claim in claims.items():
-        groups[problem_key(claim)].append((claim.result.upper_bound, sha256))
+        groups[problem_key(claim)].append(sha256)
     for group in groups.values():
-        upper, best = min(group)
-        for sha256 in sorted(sha256 for _, sha256 in group):
-            lower = claims[sha256].result.lower_bound
-            if lower > upper:
-                one, other = (f"{name[:ID]} ({said.get(name, 'not verified')})" for name in (sha256, best))
-                yield Finding(
-                    sha256,
-                    "contradiction",
-                    f"{one} says that no set is below {lower:.12g}, and {other} that one reaches {upper:.12g}: "
-                    "one of them is false",
-                )
+        best = sorted((upper, support, sha256) for sha256 in group for support, upper in _reached(claims[sha256]))
+        for sha256 in sorted(group):
+            result = claims[sha256].result
+            rest = [] if result.pool is None else [(result.pool.rest, [set(one.support) for one in result.pool.sets])]
+            for lower, listed in ((result.lower_bound, []), *rest):
+                others = (one for one in best if not any(part <= set(one[1]) for part in listed))
+                upper, support, other = next(others, (lower, (), sha256))
+                if lower > upper:
+                    without = " that contains none of the sets it lists" if listed else ""
+                    yield Finding(
+                        sha256,
+                        "contradiction",
+                        f"{_named(sha256, said)} says that no set{without} is below {lower:.12g}, and "
+                        f"{_named(other, said)} that {list(support)} reaches {upper:.12g}: one of them is false",
+                    )
+
+
+def _reached(claim: Claim) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Every set of a claim with its upper bound."""
+    result = claim.result
+    yield result.support, result.upper_bound
+    for one in () if result.pool is None else result.pool.sets:
+        yield one.support, one.upper_bound
+
+
+def _named(sha256: str, said: dict[str, str]) -> str:
+    return f"{sha256[:ID]} ({said.get(sha256, 'not verified')})"

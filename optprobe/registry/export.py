@@ -32,7 +32,20 @@ NUMBERS = {
 COLUMNS = (
     *("id", "sha256", "model", "revision", "layer", "feature", "hook", "dataset", "split", "k", "loss", "ridge"),
     *("class_weight", "among", "n_rows", "n_neurons", "support", "upper_bound", "lower_bound", "gap", "relative_gap"),
-    *("optimal", "status", "engine", "regime", "proof", "X", "y", "weights", "moments", "verified", "superseded"),
+    *(
+        "optimal",
+        "status",
+        "pool",
+        "engine",
+        "regime",
+        "proof",
+        "X",
+        "y",
+        "weights",
+        "moments",
+        "verified",
+        "superseded",
+    ),
 )
 
 

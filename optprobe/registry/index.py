@@ -20,9 +20,9 @@ from optprobe.certificates.checker import Rejected, Unusable, canonical, read_cl
 from optprobe.errors import InputError
 from optprobe.registry.folder import INDEX, LOCK, Stamp, certificate_path, contents, note_path
 from optprobe.registry.notes import read_note
-from optprobe.registry.record import problem_key, record_of
+from optprobe.registry.record import pool_key, problem_key, record_of
 
-VERSION = 1
+VERSION = 2
 """To be raised where tables or records change."""
 PATIENCE = 10.0
 """Seconds to wait for another process that brings the index up to date; then an index in memory answers."""
@@ -31,7 +31,7 @@ COLUMNS = ("model", "dataset", "feature", "layer", "loss", "class_weight", "ridg
 SCHEMA = f"""
 CREATE TABLE files (
     sha256 TEXT PRIMARY KEY, stamp TEXT, note_stamp TEXT, record TEXT,
-    problem TEXT, upper REAL, lower REAL, trust INTEGER, {", ".join(COLUMNS)}
+    problem TEXT, pool TEXT, upper REAL, lower REAL, trust INTEGER, {", ".join(COLUMNS)}
 );
 CREATE VIEW certificates AS
 SELECT *, ifnull(lower <= CASE trust
@@ -40,7 +40,7 @@ SELECT *, ifnull(lower <= CASE trust
     ELSE max(lower) OVER better END, 0) AS superseded
 FROM files WHERE record IS NOT NULL
 WINDOW better AS (
-    PARTITION BY problem ORDER BY upper, lower DESC, trust DESC, sha256
+    PARTITION BY problem, pool ORDER BY upper, lower DESC, trust DESC, sha256
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
 );
 PRAGMA user_version = {VERSION};
@@ -48,7 +48,8 @@ PRAGMA user_version = {VERSION};
 """A file that is no certificate has a row without a record, so that it is not read again.
 
 Records before another of the same problem, in this order, have no higher upper bound; one of them that has no lower
-lower bound either, and was verified at least as well (trust: 2 accepted, 1 not checked, 0 rejected), supersedes it.
+lower bound either, and was verified at least as well (trust: 2 accepted, 1 not checked, 0 rejected), supersedes it. A
+pool says more, and is superseded by the same pool alone.
 """
 
 Query = tuple[str, Sequence[Any]]
@@ -148,7 +149,7 @@ def _bring_up_to_date(index: sqlite3.Connection, folder: Path, there: Stamps) ->
     new = {sha256: stamps for sha256, stamps in there.items() if known.get(sha256) != [*stamps]}
     with index:
         index.executemany("DELETE FROM files WHERE sha256 = ?", [(sha256,) for sha256 in known.keys() - there.keys()])
-        marks = ", ".join("?" * (8 + len(COLUMNS)))
+        marks = ", ".join("?" * (9 + len(COLUMNS)))
         index.executemany(f"REPLACE INTO files VALUES ({marks})", _rows(folder, new))
 
 
@@ -157,7 +158,7 @@ def _rows(folder: Path, stamps: Stamps) -> Iterator[tuple[Any, ...]]:
         try:
             claim = read_claim(str(certificate_path(folder, sha256)))
         except (Rejected, Unusable):
-            yield (sha256, *stamp, *[None] * (5 + len(COLUMNS)))
+            yield (sha256, *stamp, *[None] * (6 + len(COLUMNS)))
             continue
         note = read_note(note_path(folder, sha256), sha256, claim)
         verified = None if note is None else note["status"] == "accepted"
@@ -168,7 +169,7 @@ def _rows(folder: Path, stamps: Stamps) -> Iterator[tuple[Any, ...]]:
             "optimal": int(claim.result.optimal),
         }
         yield (
-            *(sha256, *stamp, json.dumps(record), problem_key(claim)),
+            *(sha256, *stamp, json.dumps(record), problem_key(claim), pool_key(claim)),
             *(claim.result.upper_bound, claim.result.lower_bound, {True: 2, None: 1, False: 0}[verified]),
             *(column(named[name]) for name in COLUMNS),
         )

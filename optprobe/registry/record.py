@@ -34,6 +34,7 @@ def record_of(sha256: str, claim: Claim) -> dict[str, Any]:
         "relative_gap": relative_gap(result),
         "optimal": result.optimal,
         "status": achieved(result),
+        "pool": None if result.pool is None else {"sets": len(result.pool.sets), "rest": result.pool.rest},
         "engine": claim.author.engine,
         "regime": claim.author.regime,
         "proof": claim.proof.kind,
@@ -53,3 +54,9 @@ def digests(claim: Claim) -> dict[str, str]:
 def problem_key(claim: Claim) -> str:
     """What two certificates of one problem have in common: the data by digest, and the problem's parameters."""
     return canonical({"data": digests(claim), "problem": vars(claim.problem)})
+
+
+def pool_key(claim: Claim) -> str:
+    """The listed sets of a claim and the bound of the rest; empty where there is no pool."""
+    pool = claim.result.pool
+    return "" if pool is None else canonical([sorted(list(one.support) for one in pool.sets), pool.rest])

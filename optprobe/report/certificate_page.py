@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from optprobe.certificates import Certificate
-from optprobe.certificates.checker import Claim, Statement, Tree
+from optprobe.certificates.checker import Claim, Member, Pool, Statement, Tree
 from optprobe.certificates.citation import bibtex, sentence, swhid
 from optprobe.engines import METHODS
 from optprobe.report.entries import Entry, words_of
@@ -76,7 +76,12 @@ def stated(statement: Mapping[str, Any]) -> Statement | None:
     """The checker's statement from the JSON of a note; None where it is not of a kind that can be printed."""
     names = {field.name for field in fields(Statement)}
     try:
-        found = Statement(**{name: value for name, value in statement.items() if name in names})
+        said = {name: value for name, value in statement.items() if name in names}
+        pool = said.get("pool")
+        if pool is not None:
+            sets = (Member(tuple(one["support"]), one["intercept"], one["upper_bound"]) for one in pool["sets"])
+            said["pool"] = Pool(tuple(sets), pool["rest"])
+        found = Statement(**said)
         return None if not all(isinstance(text, str) for row in found.rows() for text in row) else found
     except (TypeError, ValueError, KeyError, AttributeError):
         return None

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sealing import form_of
 
 from formulations import Fits, SparseProbeProblem, fit_support, fit_supports, sparse_probe_problem
 from optprobe.certificates import checker
@@ -45,12 +46,6 @@ def sealed(claim: Json | str, arrays: Arrays, entries: Mapping[str, Any] | None 
     text = claim if isinstance(claim, str) else checker.canonical(claim)
     stated = {"claim": text, "format": form_of(claim), "sha256": checker.content_digest(text, layout, body)}
     return framed(checker.canonical({"__metadata__": stated, **layout}), body)
-
-
-def form_of(claim: Json | str) -> str:
-    """The format that a claim needs, as far as it is one."""
-    result = claim.get("result") if isinstance(claim, dict) else None
-    return checker.POOL_FORMAT if isinstance(result, dict) and "pool" in result else checker.FORMAT
 
 
 def framed(header: str, body: bytes = b"") -> bytes:

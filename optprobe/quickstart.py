@@ -22,6 +22,8 @@ FEATURES = ("is_french", "is_python", "latex_math", "contains_digit")
 LAYERS = (1, 3)
 KS = (1, 2, 3)
 SQUARED_RIDGE = 0.01
+WITHIN = 0.01
+"""Of the squared loss, all sets up to this share of F above the optimum are certified too."""
 LOGISTIC_RIDGE = 0.5
 """At which HiGHS closes the gap over a whole layer in a second; with less ridge it takes minutes."""
 ENGINES = (
@@ -84,6 +86,7 @@ def quickstart(
         ks=tuple(ks),
         features=tuple(features),
         layers=tuple(layers),
+        within=WITHIN,
     )
     logistic = [
         replace(
@@ -93,6 +96,7 @@ def quickstart(
             features=(features[0],),
             layers=(layers[-1],),
             method=engine,
+            within=None,
         )
         for engine, among in ENGINES
     ]

@@ -162,6 +162,7 @@ def certified_case(
     seed: int = 0,
     scores: Mapping[str, Floats] | None = None,
     incumbents: Sequence[Sequence[int]] = (),
+    within: float | None = None,
 ) -> Case:
     """
     Solve a problem, have its certificate checked, keep it, and set every heuristic against the solution.
@@ -188,6 +189,8 @@ def certified_case(
         The `RankingScores` of these rows, where they serve several problems.
     incumbents : sequence of supports
         To start from, beside what the heuristics find.
+    within : float, optional
+        Certify also all near-optimal sets, up to this share of F above the optimum.
 
     Raises
     ------
@@ -199,7 +202,7 @@ def certified_case(
     X_test, y_test, group_test = data.X_test, data.y_test, data.group_test
     if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
         raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
-    solution = solve(problem, method, time_limit, incumbents=incumbents)
+    solution = solve(problem, method, time_limit, incumbents=incumbents, within=within)
     if solution.interrupted:
         raise KeyboardInterrupt
     certificate = solution.certificate()

@@ -47,6 +47,8 @@ class Config:
         Seconds for each optimum.
     grid : tuple of float
         Ridges to choose from, where a loss has the ridge "validate".
+    within : float or None
+        Near-optimal sets to be certified: a share of F above the optimum.
     test_share, split_seed : float and int
         Of the split into training and test documents.
     bootstrap_draws : int
@@ -70,6 +72,7 @@ class Config:
     bootstrap_draws: int = 1000
     seed: int = 0
     grid: tuple[float, ...] = ()
+    within: float | None = None
 
     def study(self, folder: Path, stores: tuple[str, ...] = ()) -> CaseStudy:
         """The study of these cases in a folder, about the configuration's stores or those that were made for it."""
@@ -87,6 +90,7 @@ class Config:
             draws=self.bootstrap_draws,
             seed=self.seed,
             grid=self.grid,
+            within=self.within,
         )
 
 
@@ -126,6 +130,7 @@ def read_config(path: Path) -> Config:
         split_seed=keys.take("split_seed", _at_least(0), 0),
         bootstrap_draws=keys.take("bootstrap_draws", _at_least(1), 1000),
         seed=keys.take("seed", _at_least(0), 0),
+        within=keys.take("within", _positive, None),
         grid=keys.take("grid", _several(_positive), GRID if any(one.ridge is None for one in settings) else ()),
     )
     keys.done()

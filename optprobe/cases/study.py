@@ -17,6 +17,7 @@ from optprobe.cases.validation import chosen_ridge
 from optprobe.comparison import check_methods
 from optprobe.data import problem
 from optprobe.engines.engine import engine_named
+from optprobe.engines.pool import Wanted
 from optprobe.errors import InputError
 from optprobe.files import file_digest
 from optprobe.heuristics import RANKINGS, RankingScores, top
@@ -68,6 +69,8 @@ class CaseStudy:
         Resamples of the test documents.
     seed : int
         Of the resamples, and of the rankings that draw at random.
+    within : float, optional
+        Certify also all near-optimal sets, up to this share of F above the optimum.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class CaseStudy:
     draws: int = 1000
     seed: int = 0
     grid: tuple[float, ...] = ()
+    within: float | None = None
 
     name = "cases"
     version = 1
@@ -110,6 +114,7 @@ class CaseStudy:
         if self.method != "auto":
             engine_named(self.method)
         check_methods(self.methods)
+        Wanted.of(self.within, None, None)
         if self.time_limit is not None and not 0 < self.time_limit < math.inf:
             raise InputError(f"the time limit is {self.time_limit:g} s: give a positive number")
 
@@ -145,6 +150,7 @@ class CaseStudy:
                     "draws": self.draws,
                     "seed": self.seed,
                     **({"grid": list(self.grid)} if setting.ridge is None else {}),
+                    **({} if self.within is None else {"within": self.within}),
                 }
                 kind = f"{setting}, k = {k}"
                 name = f"{feature}, layer {layer}, {kind}"
@@ -205,6 +211,7 @@ class CaseStudy:
             seed=self.seed,
             scores=scores,
             incumbents=() if earlier is None else (earlier["support"],),
+            within=self.within,
         )
         return replace(case, validation=tuple(validation)).record()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from optprobe.cli.shared import INTERRUPTED, phase_bar, print_json, writable_folder
+from optprobe.cli.shared import INTERRUPTED, phase_bar, print_json, share, writable_folder
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from optprobe.studies.run import Report
 
 HELP = "certify the optimum of every feature, layer, loss and k of a configuration or of stores; goes on where it was"
-STATED = ("k", "loss", "ridge", "grid", "class_weight", "feature", "layer", "top", "method", "methods", "time_limit")
+STATED = (
+    *("k", "loss", "ridge", "grid", "class_weight", "feature", "layer", "top", "within"),
+    *("method", "methods", "time_limit"),
+)
 """What a configuration file states, and the command line for stores."""
 T = TypeVar("T")
 
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feature", nargs="+", help="features (default: all)")
     parser.add_argument("--layer", type=numbers, help="layers, such as 0-3 (default: all)")
     parser.add_argument("--top", type=int, metavar="N", help="search among the N neurons of largest mean difference")
+    parser.add_argument(
+        "--within", type=share, metavar="E", help="certify all sets within E of the optimum too, such as 1%%"
+    )
     parser.add_argument("--method", help="as in optprobe solve (default: auto)")
     parser.add_argument("--methods", nargs="+", metavar="M", help="heuristics to compare with (default: all)")
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for each optimum")
@@ -116,6 +122,7 @@ def configuration(arguments: argparse.Namespace) -> Config:
         method=arguments.method or "auto",
         methods=_once(arguments.methods),
         time_limit=arguments.time_limit,
+        within=arguments.within,
         grid=arguments.grid or (GRID if validated else ()),
     )
 

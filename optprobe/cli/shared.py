@@ -205,6 +205,14 @@ def phase_bar() -> Iterator[Callable[[str, float], None]]:
         yield report
 
 
+def share(text: str) -> float:
+    """Parse a share, such as 1% or 0.01."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 1% or 0.01") from error
+
+
 def writable_folder(path: Path) -> Path:
     """Make the folder, and prove that a file can be written there before any work is done.
 

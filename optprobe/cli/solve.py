@@ -14,6 +14,7 @@ from optprobe.cli.shared import (
     add_problem_arguments,
     print_json,
     read_stated,
+    share,
     solve_from,
     writable_folder,
 )
@@ -63,14 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_json(record(solution, path, seconds) | (of_pool(solution) if pooled else {}))
     return INTERRUPTED if solution.interrupted else 0
-
-
-def share(text: str) -> float:
-    """Parse a share, such as 1% or 0.01."""
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share such as 1% or 0.01") from error
 
 
 def of_pool(solution: Solution) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optprobe.engines.incumbents import Support
@@ -105,8 +107,7 @@ class Pool:
     @property
     def roles(self) -> dict[int, str]:
         """Of every neuron of a listed set: whether it stands in all of them."""
-        neurons = sorted({neuron for one in self.sets for neuron in one.support})
-        return {neuron: self.role(neuron) for neuron in neurons}
+        return roles([one.support for one in self.sets])
 
     def role(self, neuron: int) -> str:
         """What a neuron is for the sets below ``rest``.
@@ -114,5 +115,10 @@ class Pool:
         "indispensable" where it stands in every listed set, "replaceable" where it stands in some, and "irrelevant"
         where it stands in none, so that it occurs beside a set that is good enough without it.
         """
-        standing = [neuron in one.support for one in self.sets]
-        return "indispensable" if all(standing) else "replaceable" if any(standing) else "irrelevant"
+        return self.roles.get(neuron, "irrelevant")
+
+
+def roles(sets: Sequence[Support]) -> dict[int, str]:
+    """Of every neuron of some sets: indispensable, if it stands in all of them, or else replaceable."""
+    standing = Counter(neuron for one in sets for neuron in one)
+    return {j: "indispensable" if standing[j] == len(sets) else "replaceable" for j in sorted(standing)}

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from optprobe.certificates import Verdict
-from optprobe.certificates.checker import Claim, canonical
+from optprobe.certificates.checker import Claim
 from optprobe.files import write_file
 from optprobe.registry.record import digests
 
@@ -64,7 +63,7 @@ def states(statement: Any, claim: Claim) -> bool:
         **{name: getattr(result, name) for name in ("upper_bound", "lower_bound", "tolerance")},
         "among": None if problem.among is None else len(problem.among),
         "support": list(result.support),
-        "pool": None if result.pool is None else json.loads(canonical(asdict(result.pool))),
+        "pool": None if result.pool is None else result.pool.as_json(),
     }
     same = all(statement.get(name) == value for name, value in claimed.items())
     return same and all(statement["data"].get(name) == value for name, value in digests(claim).items())

@@ -92,6 +92,11 @@ class Entry:
         return self.claim.result.lower_bound
 
     @property
+    def pooled(self) -> bool:
+        """Whether its certificate lists near-optimal sets."""
+        return self.claim.result.pool is not None
+
+    @property
     def state(self) -> str:
         """Verified, unverified or rejected: a key of `words.STATES`."""
         if self.record["verified"] is False or (self.case is not None and not self.case.accepted):
@@ -285,7 +290,7 @@ def _entry(registry: Registry, record: Mapping[str, Any], case: Case | None) -> 
 def _worth(entry: Entry) -> tuple[Any, ...]:
     methods = 0 if entry.case is None else len(entry.case.methods)
     trust = ("rejected", "unverified", "verified").index(entry.state)
-    return methods > 0, trust, entry.lower_bound - entry.upper_bound, methods, entry.sha256
+    return methods > 0, trust, entry.pooled, entry.lower_bound - entry.upper_bound, methods, entry.sha256
 
 
 def _count(among: Sequence[int] | None) -> int | None:

@@ -25,7 +25,16 @@ from optprobe.report.links import Links
 from optprobe.report.neuron_page import NeuronDetails, Store
 from optprobe.report.styles import STYLES
 from optprobe.report.summary import by_setting, headline, held_out, label
-from optprobe.report.tables import case_table, certified_table, engines_table, map_table, methods_table, neurons_table
+from optprobe.report.tables import (
+    case_table,
+    certified_table,
+    engines_table,
+    map_table,
+    methods_table,
+    neurons_table,
+    pool_table,
+    roles_table,
+)
 
 MANIFEST = "site.json"
 FORMAT = "optprobe-site/1"
@@ -139,6 +148,7 @@ class Site:
             "figures": figures,
             "certified": certified_table(entries, self.links, caption, False),
             "neurons": neurons_table(entries, self.links),
+            "pools": [(pool_table(e, self.links), roles_table(e, self.links)) for e in entries if e.pooled],
             "cases": [case_table(e, e.case, self.links) for e in entries if e.case is not None],
         }
 

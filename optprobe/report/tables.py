@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from optprobe.cases import Case
+from optprobe.certificates.checker import Pool
+from optprobe.engines.pool import roles
 from optprobe.report import words
 from optprobe.report.entries import Entry
 from optprobe.report.html import Cell, Link, Row, Table, number, percent, signed
 from optprobe.report.links import Links
 from optprobe.report.summary import label, summaries
+
+MOST_SETS = 100
+"""Sets of a pool, and neurons of them, that a page shows."""
 
 
 def methods_table(setting: str, cases: Sequence[Case]) -> Table:
@@ -75,6 +80,52 @@ def certified_table(entries: Sequence[Entry], links: Links, caption: str, with_f
             )
         )
     return Table(caption, columns, rows)
+
+
+def pool_table(entry: Entry, links: Links) -> Table:
+    """The listed sets of an entry that has a pool, best first."""
+    pool, k = _pool(entry), entry.k
+    best = pool.sets[0].upper_bound
+    rows = [
+        Row.of(
+            (
+                links.neurons(entry, one.support),
+                f"{one.upper_bound:.6f}",
+                percent(one.upper_bound / best - 1) if best > 0 else number(one.upper_bound - best),
+            ),
+            "best" if one is pool.sets[0] else "",
+        )
+        for one in pool.sets[:MOST_SETS]
+    ]
+    count = f"{len(pool.sets):,} sets" if len(pool.sets) > 1 else "1 set"
+    more = f"; the best {MOST_SETS} are shown" if len(pool.sets) > MOST_SETS else ""
+    caption = (
+        f"k = {k}, {links.results.layer_name(entry)}: {count}{more}; the objective of every set without one of them in "
+        f"it is at least {pool.rest:.6f};"
+    )
+    certificate = Link(f"certificate {links.results.names[entry.sha256]}", links.certificate(entry))
+    return Table(caption, ("<neurons", "objective", "above the best"), rows, certificate)
+
+
+def roles_table(entry: Entry, links: Links) -> Table:
+    """The neurons of the listed sets: in how many each stands, those that stand in all first."""
+    sets = [one.support for one in _pool(entry).sets]
+    standing = Counter(neuron for one in sets for neuron in one)
+    found = roles(sets)
+    rows = [
+        Row.of(
+            (links.neurons(entry, [neuron]), found[neuron], f"{count} of {len(sets)}"),
+            "best" if found[neuron] == "indispensable" else "",
+        )
+        for neuron, count in sorted(standing.items(), key=lambda item: (-item[1], item[0]))[:MOST_SETS]
+    ]
+    return Table("Roles of their neurons", ("neuron", "<role", "stands in"), rows)
+
+
+def _pool(entry: Entry) -> Pool:
+    pool = entry.claim.result.pool
+    assert pool is not None
+    return pool
 
 
 def engines_table(entries: Sequence[Entry], links: Links) -> Table:

@@ -56,6 +56,11 @@ OTHER_SETS = (
     "Counted are the sets that were found; another set can be optimal as well, so that a neuron that stands in all of "
     "them need not be indispensable."
 )
+POOLS = (
+    "All minimal sets that are nearly as good as the optimum: no smaller part of one is as near, and whatever contains "
+    "one is as good. That there is no other is proved. A neuron that stands in all of them is indispensable for sets "
+    "below the bound; one that stands in some is replaceable."
+)
 NO_STORE = (
     "Histogram, contexts and correlated neurons are missing: this site was made without the activations of this layer. "
     "Give them by --activations, and their texts by --dataset."

@@ -509,3 +509,21 @@ def test_numbers_and_texts() -> None:
     assert [number(0.0), number(1.23e-4), signed(0.0001), signed(-0.02)] == ["0", "1.2e-04", "0", "-0.020"]
     assert printable("a\ud800\0\u202eb") == "a\\ud800\\x00\\u202eb"
     assert len(printable("x" * 5000)) == 2001
+
+
+def test_near_optimal_sets_and_the_roles_of_their_neurons(tmp_path: Path) -> None:
+    data = made_rows("made", 0)
+    stated = problem(data, 2, loss="squared", ridge=0.01)
+    registry = Registry(tmp_path / "registry")
+    case = certified_case(data, stated, registry, methods=("mean_difference",), draws=5, within=0.2)
+    plain = certified_case(data, stated, registry, methods=("mean_difference",), draws=5)
+    results = results_of([plain, case], registry, (5,))
+    assert [entry.pooled for entry in results.current] == [True]
+    read = pages(write_site(Site(results, "A title"), tmp_path / "site").parent)["feature/made.html"]
+    pool = results.current[0].claim.result.pool
+    assert pool is not None
+    assert len(pool.sets) > 1
+    assert f"{pool.rest:.6f}" in read.text
+    for one in pool.sets:
+        assert f"{one.upper_bound:.6f}" in read.text
+    assert read.text.count("replaceable") > read.text.count("indispensable") >= 2

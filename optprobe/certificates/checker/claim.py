@@ -75,6 +75,11 @@ class Pool:
     sets: tuple[Member, ...]
     rest: float
 
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        sets = [{**vars(one), "support": list(one.support)} for one in self.sets]
+        return {"sets": sets, "rest": self.rest}
+
 
 @dataclass(frozen=True)
 class Result:

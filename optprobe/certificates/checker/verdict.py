@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .claim import Author, Pool
@@ -129,7 +129,7 @@ class Statement:
             "source": dict(self.source),
             "support": list(self.support),
             "optimal": self.optimal,
-            "pool": None if self.pool is None else asdict(self.pool),
+            "pool": None if self.pool is None else self.pool.as_json(),
             "margin": self.margin,
         }
 

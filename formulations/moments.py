@@ -238,12 +238,6 @@ class MomentProblem(ProbeProblem):
                 new.__dict__[name] = self.__dict__[name]
         return new
 
-    def narrowed(self, columns: Ints) -> Self:
-        """The same problem among some of its candidates, sorted; what was computed from the moments is kept."""
-        new = self.restated()
-        new.__dict__.update(among=tuple(map(int, columns)), candidates=np.asarray(columns, dtype=np.int64))
-        return new
-
     def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:
         columns = np.asarray(support, dtype=np.int64)
         gradient = self.gram(columns) @ coef + self.ridge * coef - 2 * self.cross[columns]
@@ -260,6 +254,7 @@ def moment_problem(
     *,
     ridge: float = 0.01,
     among: Sequence[int] | Ints | None = None,
+    forbidden: Sequence[int] | Ints | None = None,
     origin: Origin | None = None,
 ) -> MomentProblem:
     """Validate moments and parameters into a `MomentProblem`.
@@ -273,6 +268,8 @@ def moment_problem(
         Positive.
     among : sequence of int, optional
         The only columns that a support may use.
+    forbidden : sequence of int, optional
+        Columns that a support may not use.
     origin : Origin, optional
         Where the rows came from.
 
@@ -286,7 +283,7 @@ def moment_problem(
         moments,
         checked_k(k, moments.n_neurons),
         _checked_positive_ridge(ridge),
-        checked_among(among, moments.n_neurons),
+        checked_among(among, forbidden, moments.n_neurons),
         str(moments.made.get("class_weight", "none")),
         origin or Origin(),
     )

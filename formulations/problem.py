@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CLASS_WEIGHTS = ("none", "balanced")
+NAMED = 10
+"""So many columns that a support may not use are named one by one."""
 LEAST, LARGEST = 1e-100, 1e100
 """Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
@@ -90,15 +92,17 @@ class ProbeProblem(Shown):
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
         """The same data with another k, ridge or loss; what was computed from the data is kept."""
 
-    @abstractmethod
     def narrowed(self, columns: Ints) -> Self:
-        """The same problem among some of its candidates, sorted; what was computed from the data is kept."""
+        """The same problem where a support may use some of the columns only; what was computed from data is kept."""
+        new = self.restated()
+        new.__dict__.update(among=tuple(map(int, columns)), candidates=np.intersect1d(self.candidates, columns))
+        return new
 
     def _line(self) -> str:
-        scope = "" if self.among is None else f", among {len(self.among)} of them"
+        among = "" if self.among is None else f", of {allowed_in_words(self.among, self.n_neurons)}"
         return (
             f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
-            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{scope})"
+            f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{among})"
         )
 
     def _table(self) -> Table:
@@ -244,12 +248,6 @@ class SparseProbeProblem(ProbeProblem):
                 new.__dict__[name] = self.__dict__[name]
         return new
 
-    def narrowed(self, columns: Ints) -> Self:
-        """The same problem among some of its candidates, sorted; what was computed from the data is kept."""
-        new = self.restated()
-        new.__dict__.update(among=tuple(map(int, columns)), candidates=np.asarray(columns, dtype=np.int64))
-        return new
-
     def objective(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> float:
         """The penalised weighted loss at one point: an upper bound of F(support)."""
         f = self.Z[:, np.asarray(support, dtype=np.int64)] @ coef + intercept
@@ -270,6 +268,7 @@ def sparse_probe_problem(
     class_weight: str = "none",
     sample_weight: ArrayLike | None = None,
     among: Sequence[int] | Ints | None = None,
+    forbidden: Sequence[int] | Ints | None = None,
     origin: Origin | None = None,
 ) -> SparseProbeProblem:
     """Validate data and parameters into a `SparseProbeProblem`.
@@ -290,6 +289,8 @@ def sparse_probe_problem(
         Non-negative; both classes must keep a positive weight.
     among : sequence of int, optional
         The only columns that a support may use.
+    forbidden : sequence of int, optional
+        Columns that a support may not use.
     origin : Origin, optional
         Where the rows came from, and the rows held out.
 
@@ -313,7 +314,7 @@ def sparse_probe_problem(
         ridge=checked_ridge(ridge, chosen),
         class_weight=class_weight,
         sample_weight=given,
-        among=checked_among(among, matrix.shape[1]),
+        among=checked_among(among, forbidden, matrix.shape[1]),
         label_values=values,
         origin=origin or Origin(),
     )
@@ -451,13 +452,37 @@ def checked_ridge(ridge: float, loss: Loss) -> float:
     return float(ridge)
 
 
-def checked_among(among: Sequence[int] | Ints | None, n_neurons: int) -> tuple[int, ...] | None:
-    if among is None:
-        return None
-    columns = sorted({int(j) for j in among})
-    if not columns:
+def checked_among(
+    among: Sequence[int] | Ints | None, forbidden: Sequence[int] | Ints | None, n_neurons: int
+) -> tuple[int, ...] | None:
+    """The columns allowed, None for all of them, from those named and those forbidden."""
+    allowed = range(n_neurons) if among is None else _columns(among, n_neurons)
+    if among is not None and not len(allowed):
         raise InputError("no column is allowed: name at least one, or leave `among` out")
-    if columns[0] < 0 or columns[-1] >= n_neurons:
+    if forbidden is None:
+        return None if among is None else tuple(allowed)
+    without = _columns(forbidden, n_neurons)
+    if idle := sorted(set(without) - set(allowed)):
+        raise InputError(f"column {idle[0]} is forbidden, and is not among the columns allowed anyway: leave it out")
+    left = tuple(j for j in allowed if j not in set(without))
+    if not left:
+        raise InputError("every column is forbidden: leave at least one")
+    return left
+
+
+def _columns(named: Sequence[int] | Ints, n_neurons: int) -> list[int]:
+    columns = sorted({int(j) for j in named})
+    if columns and (columns[0] < 0 or columns[-1] >= n_neurons):
         column = columns[0] if columns[0] < 0 else columns[-1]
         raise InputError(f"column {column} does not exist: there are {n_neurons} neurons, counted from 0")
-    return tuple(columns)
+    return columns
+
+
+def allowed_in_words(among: Sequence[int] | None, n_neurons: int) -> str:
+    """Which columns a support may use: all, all but a few, or some."""
+    if among is None:
+        return f"the {n_neurons} neurons"
+    if n_neurons - len(among) <= NAMED:
+        without = ", ".join(map(str, sorted(set(range(n_neurons)) - set(among))))
+        return f"the {n_neurons} neurons without {without}"
+    return f"these {len(among)} of the {n_neurons} neurons"

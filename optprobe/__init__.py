@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
     from optprobe.data import problem
-    from optprobe.engines import Solution, Status, solve
+    from optprobe.engines import Solution, SolutionPath, Status, solve, solve_path
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
     from optprobe.probe import KSparseProbe
     from optprobe.registry import Registry
@@ -38,6 +38,7 @@ _HOMES = {
     "OptprobeError": "errors",
     "Registry": "registry",
     "Solution": "engines",
+    "SolutionPath": "engines",
     "SparseProbeProblem": "data",
     "Status": "engines",
     "StoreDamaged": "errors",
@@ -52,6 +53,7 @@ _HOMES = {
     "neuron_values": "activations",
     "problem": "data",
     "solve": "engines",
+    "solve_path": "engines",
     "sparse_probe_problem": "data",
     "verify": "certificates",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "OptprobeError",
     "Registry",
     "Solution",
+    "SolutionPath",
     "SparseProbeProblem",
     "Status",
     "StoreDamaged",
@@ -84,6 +87,7 @@ __all__ = [
     "neuron_values",
     "problem",
     "solve",
+    "solve_path",
     "sparse_probe_problem",
     "verify",
 ]

@@ -27,6 +27,7 @@ def problem(
     ridge: float = 0.01,
     class_weight: str = "none",
     among: Sequence[int] | NDArray[np.int64] | None = None,
+    forbidden: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> SparseProbeProblem:
     """The k-sparse probe problem of a feature at a layer, about the rows of its training part.
 
@@ -44,7 +45,7 @@ def problem(
         Two distinct numbers, the larger the positive class; for what has no labels of its own.
     feature, layer : str and int, optional
         Which part of a store, where it has several; with ``labels``, ``layer`` is that of a TransformerLens cache.
-    loss, ridge, class_weight, among
+    loss, ridge, class_weight, among, forbidden
         As in `formulations.sparse_probe_problem`.
 
     Raises
@@ -58,18 +59,21 @@ def problem(
         if feature is not None:
             raise InputError("labels= states the feature, and feature= has no effect beside it: leave one of them out")
         X, y = neuron_values(source, layer=layer), as_array(labels)
-        return sparse_probe_problem(X, y, k, loss=loss, ridge=ridge, class_weight=class_weight, among=among)
-    rows = _labelled(source, feature, layer)
+        weights, origin = None, None
+    else:
+        rows = _labelled(source, feature, layer)
+        X, y, weights, origin = rows.X_train, rows.y_train, rows.w_train, rows.origin
     return sparse_probe_problem(
-        rows.X_train,
-        rows.y_train,
+        X,
+        y,
         k,
         loss=loss,
         ridge=ridge,
         class_weight=class_weight,
-        sample_weight=rows.w_train,
+        sample_weight=weights,
         among=among,
-        origin=rows.origin,
+        forbidden=forbidden,
+        origin=origin,
     )
 
 

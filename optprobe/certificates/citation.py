@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
+from formulations.problem import allowed_in_words
 from optprobe.certificates.checker import Result, canonical
 from optprobe.certificates.checker.claim import LEAST
 from optprobe.certificates.format import Certificate
@@ -193,8 +194,7 @@ def _title(certificate: Certificate) -> str:
 
 
 def _among(certificate: Certificate) -> str:
-    among, p = certificate.claim.problem.among, certificate.claim.data.n_neurons
-    return f"the {p} neurons" if among is None else f"these {len(among)} of the {p} neurons"
+    return allowed_in_words(certificate.claim.problem.among, certificate.claim.data.n_neurons)
 
 
 def _where(scope: Mapping[str, Any]) -> str:

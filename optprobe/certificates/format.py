@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from formulations.problem import NAMED
 from formulations.shown import Shown, Table, facts
 from optprobe.certificates import checker
 from optprobe.certificates.checker.claim import parse_claim
@@ -109,7 +110,10 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.poolM].cert``, R with all digits."""
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.poolM].cert``, R with all digits.
+
+        ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed.
+        """
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
         place = f"{scope.get('feature')}.layer{scope.get('layer')}"
         source = str(scope["file"]).removesuffix(".npz") if scope.get("file") else place
@@ -120,7 +124,9 @@ class Certificate(Shown):
         if isinstance(data, checker.Rows) and data.weights is not None:
             parts.append("weighted")
         if problem.among is not None:
-            parts.append(f"top{len(problem.among)}")
+            without = sorted(set(range(data.n_neurons)) - set(problem.among))
+            few = len(without) <= NAMED
+            parts.append(f"without{'-'.join(map(str, without))}" if few else f"top{len(problem.among)}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
         if self.claim.result.pool is not None:

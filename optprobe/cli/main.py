@@ -33,6 +33,7 @@ COMMANDS = (
     "statistics",
     "export",
     "solve",
+    "path",
     "compare",
     "run",
     "report",

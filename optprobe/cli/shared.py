@@ -37,9 +37,9 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = Tr
     parser.add_argument("--layer", type=int, help="the layer, where DATA is a folder")
 
 
-def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
+def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], Any] = int) -> None:
     """k, loss, ridge, weights, method, time limit, and the paper's setting."""
-    parser.add_argument("--k", type=int, required=True, help="number of neurons")
+    parser.add_argument("--k", type=k, required=True, help="number of neurons" if k is int else "such as 1-5 or 1,3")
     parser.add_argument(
         "--loss", choices=("squared", "logistic", "hinge"), help="default: logistic; from moments squared"
     )
@@ -54,6 +54,9 @@ def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tolerance", type=float, default=1e-6, help="a gap that counts as closed (default 1e-6)")
     parser.add_argument(
         "--top", type=int, metavar="N", help="search only among the N neurons of largest mean difference"
+    )
+    parser.add_argument(
+        "--forbid", type=columns, metavar="J", help="search without these neurons, such as 415 or 415,7: what then?"
     )
     parser.add_argument(
         "--paper",
@@ -86,7 +89,7 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
         _set_paper(arguments, *data.X_train.shape)
     given = {name: getattr(arguments, name) for name in ("loss", "ridge", "class_weight")}
     stated = {name: value for name, value in given.items() if value is not None}
-    whole = problem(data, arguments.k, **stated)
+    whole = problem(data, arguments.k, **stated, forbidden=arguments.forbid)
     if arguments.top is None:
         return whole
     _check_top(arguments, whole)
@@ -135,7 +138,7 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapp
     stated: dict[str, Any] = {"origin": Origin(scope)}
     if arguments.ridge is not None:
         stated["ridge"] = arguments.ridge
-    problem = moment_problem(moments, arguments.k, **stated)
+    problem = moment_problem(moments, arguments.k, **stated, forbidden=arguments.forbid)
     if arguments.class_weight not in (None, problem.class_weight):
         raise InputError(
             f"{arguments.data} holds moments of class weights {problem.class_weight}, not {arguments.class_weight}: "
@@ -144,7 +147,7 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapp
     if arguments.top is None:
         return problem
     _check_top(arguments, problem)
-    scores = np.where(problem.inv_scale > 0, np.abs(problem.cross), -np.inf)
+    scores = np.where(np.isin(np.arange(problem.n_neurons), problem.candidates), np.abs(problem.cross), -np.inf)
     return moment_problem(moments, arguments.k, **stated, among=top(scores, arguments.top))
 
 
@@ -203,6 +206,14 @@ def phase_bar() -> Iterator[Callable[[str, float], None]]:
             bar.tasks[0].finished_time = None
 
         yield report
+
+
+def columns(text: str) -> tuple[int, ...]:
+    """Parse numbers of columns, such as 415 or 415,7."""
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of columns such as 415 or 415,7") from error
 
 
 def share(text: str) -> float:

@@ -3,7 +3,22 @@
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import METHODS
 from optprobe.engines.outcome import SweepProof, TreeProof
+from optprobe.engines.path import SolutionPath, solve_path
+from optprobe.engines.pool import NearOptimal, Pool
 from optprobe.engines.solution import Solution, Status
 from optprobe.engines.solve import solve
 
-__all__ = ["METHODS", "Budget", "Progress", "Solution", "Status", "SweepProof", "TreeProof", "solve"]
+__all__ = [
+    "METHODS",
+    "Budget",
+    "NearOptimal",
+    "Pool",
+    "Progress",
+    "Solution",
+    "SolutionPath",
+    "Status",
+    "SweepProof",
+    "TreeProof",
+    "solve",
+    "solve_path",
+]

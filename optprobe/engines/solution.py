@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,6 +16,7 @@ from optprobe.certificates.format import described
 from optprobe.engines.certify import certificate_of, versions
 from optprobe.engines.outcome import Floats, Proof
 from optprobe.engines.pool import Pool
+from optprobe.errors import InputError
 
 
 class Status(Enum):
@@ -58,6 +59,8 @@ class Solution(Shown):
         Seconds of each phase.
     counts : mapping of str to int
         Nodes, leaves, pairs scanned: what the engine counted.
+    solver : callable
+        `solve`, which answers what would be without a neuron.
     pool : Pool or None
         The near-optimal sets, where they were asked for and time was enough.
     """
@@ -78,6 +81,7 @@ class Solution(Shown):
     proof: Proof
     seconds: Mapping[str, float]
     counts: Mapping[str, int]
+    solver: Callable[..., Solution]
     pool: Pool | None = None
 
     @property
@@ -108,6 +112,37 @@ class Solution(Shown):
             self.proof,
             Author(self.engine, self.regime, described_scope, versions()),
         )
+
+    def without(self, *neurons: int, time_limit: float | None = None) -> Solution:
+        """The best support if some neurons may not be used, with a certificate of its own.
+
+        Raises `InputError` for neurons that may not be used anyway, or where none would be left.
+        """
+        if strange := sorted(set(neurons) - set(map(int, self.problem.candidates))):
+            raise InputError(f"neuron {strange[0]} is none of those that may be used: leave it out")
+        if not len(np.setdiff1d(self.problem.candidates, neurons)):
+            raise InputError("no neuron would be left: name fewer")
+        allowed = self.problem.among or range(self.problem.n_neurons)
+        stated = self.problem.narrowed(np.setdiff1d(allowed, neurons))
+        kept = [neuron for neuron in self.support if neuron not in neurons][: stated.size]
+        return self.solver(stated, "auto", time_limit, self.tolerance, (kept,))
+
+    def indispensability(self, time_limit: float | None = None) -> dict[int, tuple[float, float]]:
+        """What each neuron of the support is worth: by how much the best set without it is worse, from and to.
+
+        Both numbers are bounds, on the mean-loss scale: F of the best set without the neuron minus F of the best set.
+        ``time_limit`` is for each neuron, in seconds. `without` has the certificates.
+        """
+        worth = {}
+        for neuron in self.support:
+            other = self.without(neuron, time_limit=time_limit)
+            if other.interrupted:
+                raise KeyboardInterrupt
+            worth[neuron] = (
+                max(0.0, other.lower_bound - self.upper_bound),
+                max(0.0, other.upper_bound - self.lower_bound),
+            )
+        return worth
 
     @property
     def _arrays(self) -> dict[str, Floats]:

@@ -183,6 +183,7 @@ def _solution(
         proof=outcome.proof,
         seconds=seconds,
         counts=outcome.counts,
+        solver=solve,
     )
 
 

@@ -81,7 +81,7 @@ def stated(statement: Mapping[str, Any]) -> Statement | None:
         if pool is not None:
             sets = (Member(tuple(one["support"]), one["intercept"], one["upper_bound"]) for one in pool["sets"])
             said["pool"] = Pool(tuple(sets), pool["rest"])
-        found = Statement(**said)
+        found = Statement(**said | {"without": tuple(said.get("without", ()))})
         return None if not all(isinstance(text, str) for row in found.rows() for text in row) else found
     except (TypeError, ValueError, KeyError, AttributeError):
         return None

@@ -25,7 +25,7 @@ from .problem import Problem, problem_of
 from .sets import check_open_sets, check_sets, counted
 from .text import canonical
 from .tree import check_trees
-from .verdict import Statement, Verdict
+from .verdict import SHOWN, Statement, Verdict
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -155,7 +155,14 @@ def _statement(
         proof=proof,
         pool=result.pool,
         size=size,
+        without=_without(stated.among, data["n_neurons"]),
     )
+
+
+def _without(among: tuple[int, ...] | None, n_neurons: int) -> tuple[int, ...]:
+    """The columns that are not allowed, where they are few enough to be printed."""
+    few = among is not None and n_neurons - len(among) <= SHOWN
+    return tuple(j for j in range(n_neurons) if j not in set(among or ())) if few else ()
 
 
 def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool) -> str:

@@ -12,7 +12,7 @@ from .text import shown
 EXIT_CODES = {"accepted": 0, "rejected": 1, "undecided": 3}
 """2 is for input that cannot be used."""
 SHOWN = 10
-"""Sets of a pool that are printed."""
+"""Sets of a pool, and columns that are not allowed, that are printed."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Statement:
         Further sets with their upper bounds, and the bound of every set that contains none of them.
     size : int
         Columns of the largest sets there are: k, or fewer where fewer columns are allowed.
+    without : tuple of int
+        The columns that are not allowed, where they are a few.
     source : mapping
         What a store's manifest says of the rows, and the author said alike.
     """
@@ -55,6 +57,7 @@ class Statement:
     proof: str
     pool: Pool | None = None
     size: int = 0
+    without: tuple[int, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,10 +76,15 @@ class Statement:
     def sentence(self) -> str:
         """All bounds in one sentence."""
         columns = f"the {self.data['n_neurons']:,} columns" if self.among is None else f"{self.among:,} columns"
+        columns += self._without
         return (
             f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
             f"{self.lower_bound:.9g}{self._of_pool}"
         )
+
+    @property
+    def _without(self) -> str:
+        return f" (all but {', '.join(map(str, self.without))})" if self.without else ""
 
     @property
     def _of_pool(self) -> str:
@@ -105,7 +113,8 @@ class Statement:
         rows = "equal" if not data.get("weights") else "given"
         own = "" if data["kind"] == "moments" else f", {rows} row weights"
         yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}"
-        yield "sets", f"at most {self.k} " + ("of all columns" if self.among is None else f"of {self.among:,} columns")
+        columns = "all columns" if self.among is None else f"{self.among:,} columns{self._without}"
+        yield "sets", f"at most {self.k} of {columns}"
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
         if self.pool is not None:
@@ -123,11 +132,13 @@ class Statement:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
+        apart = ("data", "source", "support", "pool", "without")
         return {
-            **{name: value for name, value in vars(self).items() if name not in ("data", "source", "support", "pool")},
+            **{name: value for name, value in vars(self).items() if name not in apart},
             "data": dict(self.data),
             "source": dict(self.source),
             "support": list(self.support),
+            "without": list(self.without),
             "optimal": self.optimal,
             "pool": None if self.pool is None else self.pool.as_json(),
             "margin": self.margin,

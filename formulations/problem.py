@@ -478,11 +478,16 @@ def _columns(named: Sequence[int] | Ints, n_neurons: int) -> list[int]:
     return columns
 
 
+def few_left_out(among: Sequence[int], n_neurons: int) -> tuple[int, ...]:
+    """The columns that a support may not use, where they are a few beside those that it may; else none."""
+    missing = sorted(set(range(n_neurons)) - set(among))
+    return tuple(missing) if len(missing) <= min(NAMED, len(among) // 2) else ()
+
+
 def allowed_in_words(among: Sequence[int] | None, n_neurons: int) -> str:
     """Which columns a support may use: all, all but a few, or some."""
     if among is None:
         return f"the {n_neurons} neurons"
-    if n_neurons - len(among) <= NAMED:
-        without = ", ".join(map(str, sorted(set(range(n_neurons)) - set(among))))
-        return f"the {n_neurons} neurons without {without}"
+    if without := few_left_out(among, n_neurons):
+        return f"the {n_neurons} neurons without {', '.join(map(str, without))}"
     return f"these {len(among)} of the {n_neurons} neurons"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from formulations.problem import NAMED
+from formulations.problem import few_left_out
 from formulations.shown import Shown, Table, facts
 from optprobe.certificates import checker
 from optprobe.certificates.checker.claim import parse_claim
@@ -124,9 +124,8 @@ class Certificate(Shown):
         if isinstance(data, checker.Rows) and data.weights is not None:
             parts.append("weighted")
         if problem.among is not None:
-            without = sorted(set(range(data.n_neurons)) - set(problem.among))
-            few = len(without) <= NAMED
-            parts.append(f"without{'-'.join(map(str, without))}" if few else f"top{len(problem.among)}")
+            without = "-".join(map(str, few_left_out(problem.among, data.n_neurons)))
+            parts.append(f"without{without}" if without else f"top{len(problem.among)}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
         if self.claim.result.pool is not None:

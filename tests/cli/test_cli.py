@@ -424,7 +424,7 @@ for k in 1 2 3; do
 import os, signal, sys
 from optprobe.cli import main, solve
 honest = solve.solve_from
-def interrupted(*given):
+def interrupted(*given, **wanted):
     from optprobe.engines import budget
     enter = budget.Budget.__enter__
     def entered(self):
@@ -433,7 +433,7 @@ def interrupted(*given):
             os.kill(process, signal.SIGINT)
         return self
     budget.Budget.__enter__ = entered
-    return honest(*given)
+    return honest(*given, **wanted)
 solve.solve_from = interrupted
 sys.argv[0] = "optprobe"
 sys.exit(main.main())' solve "$1" --k $k --loss logistic --out "$2"

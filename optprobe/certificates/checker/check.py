@@ -161,8 +161,9 @@ def _statement(
 
 def _without(among: tuple[int, ...] | None, n_neurons: int) -> tuple[int, ...]:
     """The columns that are not allowed, where they are few enough to be printed."""
-    few = among is not None and n_neurons - len(among) <= SHOWN
-    return tuple(j for j in range(n_neurons) if j not in set(among or ())) if few else ()
+    allowed = range(n_neurons) if among is None else among
+    few = n_neurons - len(allowed) <= min(SHOWN, len(allowed) // 2)
+    return tuple(sorted(set(range(n_neurons)) - set(allowed))) if few else ()
 
 
 def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool) -> str:

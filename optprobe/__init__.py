@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
     from optprobe.data import problem
+    from optprobe.each import SolutionOfEach, solve_each
     from optprobe.engines import Solution, SolutionPath, Status, solve, solve_path
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
     from optprobe.probe import KSparseProbe
@@ -38,6 +39,7 @@ _HOMES = {
     "OptprobeError": "errors",
     "Registry": "registry",
     "Solution": "engines",
+    "SolutionOfEach": "each",
     "SolutionPath": "engines",
     "SparseProbeProblem": "data",
     "Status": "engines",
@@ -53,6 +55,7 @@ _HOMES = {
     "neuron_values": "activations",
     "problem": "data",
     "solve": "engines",
+    "solve_each": "each",
     "solve_path": "engines",
     "sparse_probe_problem": "data",
     "verify": "certificates",
@@ -70,6 +73,7 @@ __all__ = [
     "OptprobeError",
     "Registry",
     "Solution",
+    "SolutionOfEach",
     "SolutionPath",
     "SparseProbeProblem",
     "Status",
@@ -87,6 +91,7 @@ __all__ = [
     "neuron_values",
     "problem",
     "solve",
+    "solve_each",
     "solve_path",
     "sparse_probe_problem",
     "verify",

@@ -14,17 +14,13 @@ from formulations.bounds import (
 )
 from formulations.errors import InputError, OptprobeError, UnsupportedProblem
 from formulations.fit import Fits, fit_support, fit_supports, penalised_fit
+from formulations.groups import clusters
 from formulations.losses import LOSSES, Loss, loss_named
 from formulations.moments import MomentProblem, Moments, moment_problem, with_rows
 from formulations.origin import Origin
-from formulations.problem import (
-    ProbeProblem,
-    SparseProbeProblem,
-    held_out_rows,
-    sparse_probe_problem,
-    value_digest,
-)
+from formulations.problem import ProbeProblem, SparseProbeProblem, held_out_rows, sparse_probe_problem
 from formulations.standardisation import Standardisation, standardisation
+from formulations.validation import value_digest
 
 __all__ = [
     "LOSSES",
@@ -40,6 +36,7 @@ __all__ = [
     "SparseProbeProblem",
     "Standardisation",
     "UnsupportedProblem",
+    "clusters",
     "constant_point",
     "dual_point",
     "dual_points",

@@ -19,25 +19,25 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from formulations.bounds import DualPoint, constant_point, objective_bound, rounding_margin
 from formulations.errors import InputError, UnsupportedProblem
 from formulations.fit import Fits, fit_supports
 from formulations.losses import Loss, Squared
 from formulations.origin import Origin
-from formulations.problem import (
+from formulations.problem import ProbeProblem, SparseProbeProblem
+from formulations.shown import Shown, Table, facts
+from formulations.validation import (
     LARGEST,
     LEAST,
-    ProbeProblem,
-    SparseProbeProblem,
     checked_among,
+    checked_groups,
     checked_k,
     checked_ridge,
     in_range,
     value_digest,
 )
-from formulations.shown import Shown, Table, facts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -176,6 +176,8 @@ class MomentProblem(ProbeProblem):
         That of the rows, as far as the record of how the moments were made says so.
     origin : Origin
         Where the rows came from.
+    groups : ndarray, shape (n_neurons,), or None
+        The group of each column, -1 for none: a support may have one of each.
     """
 
     moments: Moments
@@ -185,6 +187,7 @@ class MomentProblem(ProbeProblem):
     class_weight: str = "none"
     loss: Loss = field(default_factory=Squared, init=False)
     origin: Origin = field(default_factory=Origin)
+    groups: Ints | None = None
 
     @property
     def n_rows(self) -> int:
@@ -255,6 +258,7 @@ def moment_problem(
     ridge: float = 0.01,
     among: Sequence[int] | Ints | None = None,
     forbidden: Sequence[int] | Ints | None = None,
+    groups: ArrayLike | None = None,
     origin: Origin | None = None,
 ) -> MomentProblem:
     """Validate moments and parameters into a `MomentProblem`.
@@ -270,6 +274,8 @@ def moment_problem(
         The only columns that a support may use.
     forbidden : sequence of int, optional
         Columns that a support may not use.
+    groups : array_like of int, shape (n_neurons,), optional
+        The group of each column, -1 for none: a support may have at most one of each.
     origin : Origin, optional
         Where the rows came from.
 
@@ -286,6 +292,7 @@ def moment_problem(
         checked_among(among, forbidden, moments.n_neurons),
         str(moments.made.get("class_weight", "none")),
         origin or Origin(),
+        checked_groups(groups, moments.n_neurons),
     )
     columns = problem.candidates
     joint = np.empty((len(columns) + 1, len(columns) + 1))

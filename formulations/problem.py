@@ -9,7 +9,6 @@ operations alone (`formulations.standardisation`), so that whoever rebuilds them
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -25,15 +24,22 @@ from formulations.origin import Origin
 from formulations.products import gram
 from formulations.shown import Shown, Table, facts
 from formulations.standardisation import Standardisation, normalised_weights, standardisation
+from formulations.validation import (
+    CLASS_WEIGHTS,
+    allowed_in_words,
+    checked_among,
+    checked_groups,
+    checked_k,
+    checked_labels,
+    checked_matrix,
+    checked_ridge,
+    checked_weights,
+    label_array,
+    value_digest,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-CLASS_WEIGHTS = ("none", "balanced")
-NAMED = 10
-"""So many columns that a support may not use are named one by one."""
-LEAST, LARGEST = 1e-100, 1e100
-"""Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
 
 class ProbeProblem(Shown):
@@ -44,6 +50,7 @@ class ProbeProblem(Shown):
     ridge: float
     class_weight: str
     among: tuple[int, ...] | None
+    groups: Ints | None
     origin: Origin
 
     @property
@@ -100,6 +107,7 @@ class ProbeProblem(Shown):
 
     def _line(self) -> str:
         among = "" if self.among is None else f", of {allowed_in_words(self.among, self.n_neurons)}"
+        among += "" if self.groups is None else ", at most one of each group"
         return (
             f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
             f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{among})"
@@ -125,8 +133,11 @@ class ProbeProblem(Shown):
 
     @property
     def size(self) -> int:
-        """The size of the supports to search: k, or the number of candidates where that is smaller."""
-        return min(self.k, len(self.candidates))
+        """The size of the supports to search: k, or the number of candidates, or of their groups, where smaller."""
+        if self.groups is None:
+            return min(self.k, len(self.candidates))
+        labels = self.groups[self.candidates]
+        return min(self.k, len(np.unique(labels[labels >= 0])) + int((labels < 0).sum()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,6 +166,8 @@ class SparseProbeProblem(ProbeProblem):
         The weights of their own that the rows came with.
     among : tuple of int, or None
         The columns a support may use; None means all of them.
+    groups : ndarray, shape (n_neurons,), or None
+        The group of each column, -1 for none: a support may have one of each.
     label_values : tuple of float
         The labels as they were given, the negative class first.
     origin : Origin
@@ -170,6 +183,7 @@ class SparseProbeProblem(ProbeProblem):
     class_weight: str = "none"
     sample_weight: Floats | None = None
     among: tuple[int, ...] | None = None
+    groups: Ints | None = None
     label_values: tuple[float, float] = (-1.0, 1.0)
     origin: Origin = field(default_factory=Origin)
 
@@ -269,6 +283,7 @@ def sparse_probe_problem(
     sample_weight: ArrayLike | None = None,
     among: Sequence[int] | Ints | None = None,
     forbidden: Sequence[int] | Ints | None = None,
+    groups: ArrayLike | None = None,
     origin: Origin | None = None,
 ) -> SparseProbeProblem:
     """Validate data and parameters into a `SparseProbeProblem`.
@@ -291,6 +306,8 @@ def sparse_probe_problem(
         The only columns that a support may use.
     forbidden : sequence of int, optional
         Columns that a support may not use.
+    groups : array_like of int, shape (n_neurons,), optional
+        The group of each column, -1 for none: a support may have at most one of each. `clusters` makes some.
     origin : Origin, optional
         Where the rows came from, and the rows held out.
 
@@ -299,12 +316,12 @@ def sparse_probe_problem(
     InputError
         One sentence that says what is wrong, where, and what to do.
     """
-    matrix = _checked_matrix("X", X)
-    labels, values = _checked_labels(y, len(matrix))
+    matrix = checked_matrix("X", X)
+    labels, values = checked_labels(y, len(matrix))
     chosen = loss_named(loss)
     if class_weight not in CLASS_WEIGHTS:
         raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
-    given = None if sample_weight is None else _checked_weights(labels, sample_weight)
+    given = None if sample_weight is None else checked_weights(labels, sample_weight)
     return SparseProbeProblem(
         X=matrix,
         y=labels,
@@ -315,6 +332,7 @@ def sparse_probe_problem(
         class_weight=class_weight,
         sample_weight=given,
         among=checked_among(among, forbidden, matrix.shape[1]),
+        groups=checked_groups(groups, matrix.shape[1]),
         label_values=values,
         origin=origin or Origin(),
     )
@@ -336,10 +354,10 @@ def held_out_rows(problem: SparseProbeProblem, X: ArrayLike, y: ArrayLike) -> tu
     InputError
         One sentence that says what is wrong, where, and what to do.
     """
-    matrix = _checked_matrix("X_test", X)
+    matrix = checked_matrix("X_test", X)
     if matrix.shape[1] != problem.n_neurons:
         raise InputError(f"X_test has {matrix.shape[1]} columns and X has {problem.n_neurons}: give the same neurons")
-    labels = _label_array("y_test", y, len(matrix))
+    labels = label_array("y_test", y, len(matrix))
     negative, positive = problem.label_values
     if (strange := (labels != negative) & (labels != positive)).any():
         row = int(np.argmax(strange))
@@ -347,147 +365,3 @@ def held_out_rows(problem: SparseProbeProblem, X: ArrayLike, y: ArrayLike) -> tu
             f"y_test is {float(labels[row]):g} at row {row}, and the labels of y are {negative:g} and {positive:g}"
         )
     return matrix, np.where(labels == positive, 1.0, -1.0)
-
-
-def value_digest(array: NDArray[Any]) -> str:
-    """sha256 of an array's shape and values (as little-endian float64 in row order), whatever type stores them."""
-    sha = hashlib.sha256(f"{','.join(map(str, array.shape))}:".encode())
-    rows = max(1, 2**20 // max(1, array[:1].size))
-    for start in range(0, len(array), rows):
-        sha.update(np.ascontiguousarray(array[start : start + rows], dtype="<f8").tobytes())
-    return sha.hexdigest()
-
-
-def _checked_matrix(name: str, X: ArrayLike) -> NDArray[Any]:
-    matrix = _array(name, X)
-    if matrix.ndim != 2:
-        raise InputError(f"{name} has {matrix.ndim} dimensions: give a matrix of n_rows x n_neurons")
-    if matrix.size == 0:
-        raise InputError(f"{name} has shape {matrix.shape}: give at least one row and one neuron")
-    if matrix.dtype.kind not in "fiub":
-        raise InputError(f"{name} holds values of type {matrix.dtype}: give numbers")
-    if matrix.dtype == np.float16:
-        matrix = matrix.astype(np.float32)
-    elif matrix.dtype not in (np.float32, np.float64):
-        matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise InputError(f"{name} is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
-    if matrix.dtype == np.float64 and not in_range(matrix).all():
-        row, column = np.argwhere(~in_range(matrix))[0]
-        value = matrix[row, column]
-        raise InputError(f"{name} is {value:g} at row {row}, column {column}: rescale it into {LEAST:g} to {LARGEST:g}")
-    return matrix
-
-
-def _checked_labels(y: ArrayLike, n_rows: int) -> tuple[Floats, tuple[float, float]]:
-    """The labels as -1.0 and 1.0, and the two values that they had."""
-    labels = _label_array("y", y, n_rows)
-    values = np.unique(labels)
-    if len(values) == 1:
-        raise InputError(f"y has one class only ({values[0]}): give rows of both classes")
-    if len(values) != 2 or not np.isfinite(values.astype(np.float64)).all():
-        shown = ", ".join(str(value) for value in values[:4])
-        raise InputError(f"y has {len(values)} distinct values ({shown}, ...): give exactly two, such as -1 and 1")
-    return np.where(labels == values[1], 1.0, -1.0), (float(values[0]), float(values[1]))
-
-
-def _label_array(name: str, y: ArrayLike, n_rows: int) -> NDArray[Any]:
-    labels = _array(name, y)
-    if labels.ndim != 1 or len(labels) != n_rows:
-        matrix = name.replace("y", "X")
-        raise InputError(f"{name} has shape {labels.shape} and {matrix} has {n_rows} rows: give one label for each row")
-    if labels.dtype.kind not in "fiub":
-        raise InputError(f"{name} holds values of type {labels.dtype}: give two distinct numbers, such as -1 and 1")
-    return labels
-
-
-def _array(name: str, given: ArrayLike) -> NDArray[Any]:
-    try:
-        return np.asarray(given)
-    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors of other devices
-        said = str(error).partition("\n")[0]
-        raise InputError(f"{name} is no array ({said}): give numbers in rows of one length") from error
-
-
-def _checked_weights(y: Floats, sample_weight: ArrayLike) -> Floats:
-    given = np.asarray(sample_weight)
-    if given.shape != y.shape or given.dtype.kind not in "fiub":
-        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {len(y)} rows")
-    weights = given.astype(np.float64)
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        row = int(np.flatnonzero(~np.isfinite(weights) | (weights < 0))[0])
-        raise InputError(f"the weight of row {row} is {weights[row]:g}: weights are finite and not negative")
-    if (beyond := ~in_range(weights)).any():
-        row = int(np.flatnonzero(beyond)[0])
-        raise InputError(f"the weight of row {row} is {weights[row]:g}: rescale it into {LEAST:g} to {LARGEST:g}")
-    for name, rows in (("positive", y > 0), ("negative", y < 0)):
-        if not (weights[rows] > 0).any():
-            raise InputError(f"every row of the {name} class has weight zero: give both classes a positive weight")
-    return weights
-
-
-def in_range(values: Floats) -> NDArray[np.bool_]:
-    """Which numbers are 0, or of an absolute value between `LEAST` and `LARGEST`."""
-    size = np.abs(values)
-    return np.asarray((size == 0) | ((size >= LEAST) & (size <= LARGEST)))
-
-
-def checked_k(k: int, n_neurons: int) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise InputError(f"k is {k!r}: give an integer between 1 and {n_neurons}")
-    if not 1 <= k <= n_neurons:
-        raise InputError(f"k is {k} and there are {n_neurons} neurons: give an integer between 1 and {n_neurons}")
-    return int(k)
-
-
-def checked_ridge(ridge: float, loss: Loss) -> float:
-    if isinstance(ridge, bool) or not isinstance(ridge, int | float | np.integer | np.floating):
-        raise InputError(f"the ridge is {ridge!r}: give a number")
-    if not np.isfinite(ridge) or ridge < 0 or (ridge == 0 and loss.least_ridge_excluded):
-        least = "positive" if loss.least_ridge_excluded else "not negative"
-        raise InputError(f"the ridge is {ridge:g}: with the {loss.name} loss it must be finite and {least}")
-    if not in_range(np.array(ridge, dtype=np.float64)):
-        raise InputError(f"the ridge is {ridge:g}: give one between {LEAST:g} and {LARGEST:g}")
-    return float(ridge)
-
-
-def checked_among(
-    among: Sequence[int] | Ints | None, forbidden: Sequence[int] | Ints | None, n_neurons: int
-) -> tuple[int, ...] | None:
-    """The columns allowed, None for all of them, from those named and those forbidden."""
-    allowed = range(n_neurons) if among is None else _columns(among, n_neurons)
-    if among is not None and not len(allowed):
-        raise InputError("no column is allowed: name at least one, or leave `among` out")
-    if forbidden is None:
-        return None if among is None else tuple(allowed)
-    without = _columns(forbidden, n_neurons)
-    if idle := sorted(set(without) - set(allowed)):
-        raise InputError(f"column {idle[0]} is forbidden, and is not among the columns allowed anyway: leave it out")
-    left = tuple(j for j in allowed if j not in set(without))
-    if not left:
-        raise InputError("every column is forbidden: leave at least one")
-    return left
-
-
-def _columns(named: Sequence[int] | Ints, n_neurons: int) -> list[int]:
-    columns = sorted({int(j) for j in named})
-    if columns and (columns[0] < 0 or columns[-1] >= n_neurons):
-        column = columns[0] if columns[0] < 0 else columns[-1]
-        raise InputError(f"column {column} does not exist: there are {n_neurons} neurons, counted from 0")
-    return columns
-
-
-def few_left_out(among: Sequence[int], n_neurons: int) -> tuple[int, ...]:
-    """The columns that a support may not use, where they are a few beside those that it may; else none."""
-    missing = sorted(set(range(n_neurons)) - set(among))
-    return tuple(missing) if len(missing) <= min(NAMED, len(among) // 2) else ()
-
-
-def allowed_in_words(among: Sequence[int] | None, n_neurons: int) -> str:
-    """Which columns a support may use: all, all but a few, or some."""
-    if among is None:
-        return f"the {n_neurons} neurons"
-    if without := few_left_out(among, n_neurons):
-        return f"the {n_neurons} neurons without {', '.join(map(str, without))}"
-    return f"these {len(among)} of the {n_neurons} neurons"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from formulations.losses import LOSSES
-from formulations.problem import CLASS_WEIGHTS
+from formulations.validation import CLASS_WEIGHTS
 from optprobe.cases.case import Setting
 from optprobe.cases.study import CaseStudy, Split
 from optprobe.cases.validation import GRID

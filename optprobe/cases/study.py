@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from formulations import loss_named
-from formulations.problem import CLASS_WEIGHTS, checked_ridge
+from formulations.validation import CLASS_WEIGHTS, checked_ridge
 from optprobe.activations import Activations, LabelledActivations, load_labelled
 from optprobe.cases.case import Case, Setting, certified_case
 from optprobe.cases.validation import chosen_ridge

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
-from formulations.problem import allowed_in_words
+from formulations.validation import allowed_in_words
 from optprobe.certificates.checker import Result, canonical
 from optprobe.certificates.checker.claim import LEAST
 from optprobe.certificates.format import Certificate

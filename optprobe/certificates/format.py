@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
-from formulations.problem import few_left_out
 from formulations.shown import Shown, Table, facts
+from formulations.validation import few_left_out
 from optprobe.certificates import checker
 from optprobe.certificates.checker.claim import parse_claim
 from optprobe.certificates.checker.file import DTYPES

@@ -21,8 +21,18 @@ def parts(certificate: Certificate) -> tuple[dict[str, Any], Arrays]:
     return json.loads(certificate.claim.text), {name: np.array(array) for name, array in certificate.arrays.items()}
 
 
-def seal(path: Path, claim: Mapping[str, Any] | str, arrays: Arrays) -> Path:
-    """Write claim and arrays, whatever they say, with the digest that fits."""
+def form_of(claim: Mapping[str, Any] | str) -> str:
+    """The format that such a claim has, also where it is none."""
+    try:
+        stated = json.loads(claim) if isinstance(claim, str) else claim
+        pooled = "pool" in stated["result"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pooled = False
+    return checker.POOL_FORMAT if pooled else checker.FORMAT
+
+
+def seal(path: Path, claim: Mapping[str, Any] | str, arrays: Arrays, form: str | None = None) -> Path:
+    """Write claim and arrays, whatever they say, with the digest that fits, and the format if no other is given."""
     layout: dict[str, Any] = {}
     body = b""
     for name, array in sorted(arrays.items()):
@@ -34,21 +44,21 @@ def seal(path: Path, claim: Mapping[str, Any] | str, arrays: Arrays) -> Path:
         }
         body += array.tobytes()
     text = claim if isinstance(claim, str) else checker.canonical(claim)
-    stated = {"claim": text, "format": checker.FORMAT, "sha256": checker.content_digest(text, layout, body)}
+    stated = {"claim": text, "format": form or form_of(claim), "sha256": checker.content_digest(text, layout, body)}
     header = checker.canonical({"__metadata__": stated, **layout}).encode()
     header += b" " * (-len(header) % 8)
     path.write_bytes(len(header).to_bytes(8, "little") + header + body)
     return path
 
 
-def altered(certificate: Certificate, change: Change, path: Path) -> Path:
+def altered(certificate: Certificate, change: Change, path: Path, form: str | None = None) -> Path:
     """The certificate with a change, sealed at ``path``."""
     claim, arrays = parts(certificate)
     change(claim, arrays)
     if claim["proof"]["kind"] == "tree" and "tree.kind" in arrays:
         sizes = {"nodes": "tree.kind", "points": "points.intercept", "entries": "points.coef", "duals": "duals"}
         claim["proof"].update({name: len(arrays[array]) for name, array in sizes.items()})
-    return seal(path, claim, arrays)
+    return seal(path, claim, arrays, form)
 
 
 def both_bounds(by: float) -> Change:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sealing import form_of
 
 from formulations import Fits, SparseProbeProblem, fit_supports, sparse_probe_problem
 from optprobe.certificates import checker
@@ -42,7 +43,7 @@ def sealed(claim: Json | str, arrays: Arrays, entries: Mapping[str, Any] | None 
         layout[name] = {**layout.get(name, {}), **entry}
     body += tail
     text = claim if isinstance(claim, str) else checker.canonical(claim)
-    stated = {"claim": text, "format": checker.FORMAT, "sha256": checker.content_digest(text, layout, body)}
+    stated = {"claim": text, "format": form_of(claim), "sha256": checker.content_digest(text, layout, body)}
     return framed(checker.canonical({"__metadata__": stated, **layout}), body)
 
 

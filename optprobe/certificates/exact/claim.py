@@ -70,8 +70,8 @@ def _count(value: object, what: str, least: int = 0, most: int = LIMIT - 1) -> i
     return value
 
 
-def _float(value: object, what: str, least: float | None = None, most: float | None = None) -> float:
-    if type(value) is not float or (least is not None and value < least) or (most is not None and value > most):
+def _float(value: object, what: str, least: float = -1e100, most: float = 1e100) -> float:
+    if type(value) is not float or not least <= value <= most:
         raise _refuse(what)
     return value
 

@@ -31,6 +31,7 @@ EVERYTHING_LISTED = "the empty set is listed, and every set contains it"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Closed = Callable[[tuple[int, ...]], bool]
 Evaluate = Callable[[tuple[int, ...], Floats, float], tuple[float, float]]
 
 
@@ -56,6 +57,10 @@ class Listed:
             else any(part in self.sets for part in combinations(ordered, size))
             for size, sets in self.of_size.items()
         )
+
+    def of_positions(self, columns: Ints) -> Closed | None:
+        """`inside` for positions in ``columns``; None where no set is listed."""
+        return (lambda positions: self.inside(columns[list(positions)].tolist())) if self.sets else None
 
     def free(self, sets: Ints) -> NDArray[np.bool_]:
         """Which rows of ``sets`` (n_sets, k) contain no listed set."""

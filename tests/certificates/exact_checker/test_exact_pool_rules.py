@@ -60,6 +60,21 @@ def test_any_sets_may_be_listed(loss: str, proof: str, tmp_path: Path) -> None:
     assert shapes == {True, False}
 
 
+@pytest.mark.parametrize("k", [5, 6])
+def test_sets_of_five_and_six(k: int, tmp_path: Path) -> None:
+    """Where two columns that are listed are better than the rest, so is whatever the sweep begins with them."""
+    rng = np.random.default_rng([k, 3])
+    X = rng.standard_normal((60, 2 * k + 4))
+    X[:, 1] *= 4
+    X[:, 2] = X[:, 1] + X[:, 0] + 0.3 * rng.standard_normal(60)
+    of = case("squared", 3, X=X, k=k, ridge=0.01)
+    values, listed = values_of(of), [(1, 2), (0,)]
+    assert values[(1, 2)] < least_new(values, listed) - 0.01
+    for slack, outcome in ((NEAR, "accepted"), (-NEAR, "rejected")):
+        path = pooled(of, draft(of, NEAR), listed, least_new(values, listed) - slack).write(tmp_path / "a.cert")
+        assert {check(path, *of.data).outcome for check in CHECKERS.values()} == {outcome}
+
+
 @cache
 def small(loss: str = "squared", p: int = 6) -> tuple[Case, dict[Support, float]]:
     of = case(loss, 3, n=20, p=p)

@@ -11,6 +11,7 @@ from adversarial import KINDS, LOSSES, Known, known
 
 from formulations import ProbeProblem, fit_supports
 from optprobe.certificates import verify
+from optprobe.certificates.exact import verify_exact
 from optprobe.engines import Solution, solve
 from optprobe.engines.engine import engine_named
 
@@ -62,11 +63,13 @@ def check_true(solution: Solution, objectives: Objectives) -> None:
 
 
 def check_verified(solution: Solution, instance: Known, path: Path) -> None:
-    """The checker accepts it by its proof and by looking at every set."""
+    """The checker accepts it by its proof and by looking at every set, and so does the one in ball arithmetic."""
     solution.certificate().save(path)
     for exhaustive in (False, True):
         verdict = verify(path, instance.X, instance.y, instance.sample_weight, exhaustive=exhaustive)
         assert verdict.accepted, verdict.reason
+    exact = verify_exact(path, instance.X, instance.y, instance.sample_weight)
+    assert exact.accepted, exact.reason
     statement = verdict.statement
     assert statement is not None
     assert statement.pool is not None

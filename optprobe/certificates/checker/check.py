@@ -55,7 +55,7 @@ def verify(
         data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
         evaluate = partial(objective, problem)
         prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
-        proved = _statement(claim, arrays, problem.candidates, problem.size, data, evaluate, prove)
+        proved = _statement(claim, arrays, problem.candidates, problem.size, data, evaluate, prove, most)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -79,7 +79,7 @@ def verify_from_moments(
         stated |= {"made": dict(moments.made), "constant": problem.constant}
         data = {**vars(claim.data), "kind": "moments", **stated}
         prove = partial(_prove_from_moments, claim, problem, fast, exhaustive)
-        proved = _statement(claim, arrays, problem.candidates, problem.size, data, problem.objective, prove)
+        proved = _statement(claim, arrays, problem.candidates, problem.size, data, problem.objective, prove, most)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -121,6 +121,7 @@ def _statement(
     data: dict[str, Any],
     evaluate: Callable[[tuple[int, ...], Floats, float], tuple[float, float]],
     prove: Callable[[], str],
+    limits: Limits,
 ) -> Statement:
     """The statements that claims of both kinds make; ``evaluate`` gives the objective and its error."""
     result, stated = claim.result, claim.problem
@@ -135,7 +136,7 @@ def _statement(
     within = result.tolerance <= LARGEST_TOLERANCE * unit
     require(within, f"the tolerance is {result.tolerance:g}, more than a hundredth of the target's variance")
     if result.pool is not None:
-        check_pool(result.pool, arrays["pool.coef"], size, candidates, evaluate)
+        check_pool(result.pool, arrays["pool.coef"], size, candidates, evaluate, limits)
         rest = result.pool.rest
         require(rest >= result.lower_bound, f"the bound of the rest is {rest:.12g}, below that of all sets")
     proof = prove()

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from .limits import Limits, mapped
 from .outcome import Undecided, require
+from .pool import Closed
 from .problem import U
 
 Floats = NDArray[np.float64]
@@ -335,11 +336,16 @@ class Node:
 
 
 class Replay:
-    """All sets of k columns that the theorem does not close; ``least`` is below every conditional variance."""
+    """All sets of k columns that the theorem does not close; ``least`` is below every conditional variance.
 
-    def __init__(self, A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits) -> None:
+    Prefixes that are ``closed`` have no sets to be listed, whatever they gain.
+    """
+
+    def __init__(
+        self, A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits, closed: Closed | None = None
+    ) -> None:
         error = 16 * U * (2 + 12 / least)
-        self.A, self.eta, self.slack, self.limits = A, 128 * error, 128 * error / least, limits
+        self.A, self.eta, self.slack, self.limits, self.closed = A, 128 * error, 128 * error / least, limits, closed
         require(self.slack <= 1e-3, "the ridge is too small for a sweep")
         m = len(u)
         self.root = Node((), np.zeros((7, m)), np.ones(m), u.copy(), np.ones(m), gap, A, k)
@@ -355,6 +361,8 @@ class Replay:
 
     def _pieces(self, node: Node) -> Iterator[Callable[[], Ints]]:
         self.limits.check()
+        if self.closed is not None and self.closed(node.prefix):
+            return
         finite = np.isfinite(node.gap) and np.isfinite(node.d).all() and np.isfinite(node.c).all()
         require(finite, "a number of the sweep is not finite")
         require(node.gap > 0, "some set of fewer columns is below the claimed lower bound already")
@@ -405,6 +413,8 @@ class Replay:
         return _joined(node, _listed(3, lambda out: triples(self.A, *fixed, out)))
 
     def _edges(self, node: Node, alive: Floats, edges: Ints) -> Ints:
+        if self.closed is not None:
+            edges = edges[[not self.closed((*node.prefix, a, b)) for a, b in edges.tolist()]]
         left, work = node.missing - 2, node.L.copy()
         fixed = node.R, work, len(node.prefix), node.d, node.c, alive, edges, left, node.gap, self.eta, self.slack
         found = _listed(min(left, 3) + 2 if left < 4 else 2, lambda out: edge_children(self.A, *fixed, out))

@@ -183,6 +183,7 @@ class MomentProblem:
         def check(sets: NDArray[np.int64]) -> None:
             self._check_sets(sets[self.listed.free(self.columns[sets])] if self.listed.sets else sets, 2 * least)
 
+        closed = self.listed.of_positions(self.columns)
         open_sets: Iterable[NDArray[np.int64]]
         if exhaustive:
             check_number(len(A), k, "squared")
@@ -190,7 +191,7 @@ class MomentProblem:
                 return counted(kind, len(A), k, check_sets_above(*moments, k, check, self.limits))
             open_sets = all_sets(len(A), k)
         else:
-            open_sets = sets_left_open(*moments, k, fast, self.limits) if k else all_sets(len(A), k)
+            open_sets = sets_left_open(*moments, k, fast, self.limits, closed) if k else all_sets(len(A), k)
         return counted(kind, len(A), k, checked(open_sets, check, self.limits))
 
     def check_own(self, sets: NDArray[np.int64], lower: float) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .bounds import gamma
 from .limits import THREADS, Limits
 from .outcome import Unusable, require
+from .pool import Closed
 from .problem import Problem, U
 from .sets import check_open_sets, counted
 
@@ -24,12 +25,13 @@ SHARE = 0.1
 def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts."""
     columns = np.flatnonzero(problem.candidates)
-    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast, problem.limits)
+    closed = problem.listed.of_positions(columns)
+    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast, problem.limits, closed)
     return counted("sweep", len(columns), problem.size, check_open_sets(problem, columns, open_sets, lower))
 
 
 def sets_left_open(
-    A: Floats, u: Floats, Q: float, least: float, k: int, fast: bool, limits: Limits
+    A: Floats, u: Floats, Q: float, least: float, k: int, fast: bool, limits: Limits, closed: Closed | None
 ) -> Iterable[NDArray[np.int64]]:
     """The sets of k columns that the pair bound does not close, shape (n_sets, k) each; see `moments` for A, u and Q.
 
@@ -50,11 +52,12 @@ def sets_left_open(
     pair or set is left out where its test is at most -eta, and by nothing else. What remains is little; each set of it
     must have a dual bound of its own that reaches ``lower``.
 
-    Sets of five and six, and with ``fast`` those of two to four, are replayed by `compiled`.
+    Sets of five and six, and with ``fast`` those of two to four, are replayed by `compiled`. It begins with prefixes of
+    several columns, and passes over ``closed`` ones: a prefix that contains a listed set may gain the gap by itself.
     """
     limits.room((4.0 if k < 5 else 4.0 + 2 * THREADS) * len(A) ** 2, "the sweep")
     if k > 4 or (fast and k > 1):
-        return _compiled(A, u, Q, k, least, limits)
+        return _compiled(A, u, Q, k, least, limits, closed)
     root = _Conditional(A, np.ones(len(A)), u, Q, least, limits)
     return {1: _singles, 2: _pairs, 3: _triples, 4: _quadruples}[k](root)
 
@@ -96,12 +99,14 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
 
 
-def _compiled(A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits) -> Iterator[NDArray[np.int64]]:
+def _compiled(
+    A: Floats, u: Floats, gap: float, k: int, least: float, limits: Limits, closed: Closed | None
+) -> Iterator[NDArray[np.int64]]:
     try:
         from .compiled import Replay
     except ImportError as error:
         raise Unusable(f"a sweep of sets of {k} is replayed by compiled loops, which need numba: {error}") from error
-    return Replay(A, u, gap, k, least, limits).sets()
+    return Replay(A, u, gap, k, least, limits, closed).sets()
 
 
 ETA = 4096 * U

@@ -18,17 +18,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .claim import Pool, Result
+from .limits import Limits
 from .outcome import require
 
 EVERYTHING_LISTED = "the empty set is listed, and every set contains it"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Closed = Callable[[tuple[int, ...]], bool]
 Evaluate = Callable[[tuple[int, ...], Floats, float], tuple[float, float]]
 
 
@@ -37,15 +40,27 @@ class Listed:
     """Sets of columns, and which other sets contain one of them."""
 
     sets: frozenset[tuple[int, ...]] = frozenset()
-    sizes: tuple[int, ...] = field(init=False)
+    of_size: dict[int, list[tuple[int, ...]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sizes", tuple(sorted({len(one) for one in self.sets})))
+        object.__setattr__(self, "of_size", {})
+        for one in self.sets:
+            self.of_size.setdefault(len(one), []).append(one)
 
     def inside(self, columns: Iterable[int]) -> bool:
-        """Whether a set contains a listed one."""
+        """Whether a set contains a listed one: of each size, its parts are looked up, or the listed sets if fewer."""
         ordered = sorted(columns)
-        return any(part in self.sets for size in self.sizes for part in combinations(ordered, size))
+        whole = frozenset(ordered)
+        return any(
+            any(map(whole.issuperset, sets))
+            if len(sets) < comb(len(ordered), size)
+            else any(part in self.sets for part in combinations(ordered, size))
+            for size, sets in self.of_size.items()
+        )
+
+    def of_positions(self, columns: Ints) -> Closed | None:
+        """`inside` for positions in ``columns``; None where no set is listed."""
+        return (lambda positions: self.inside(columns[list(positions)].tolist())) if self.sets else None
 
     def free(self, sets: Ints) -> NDArray[np.bool_]:
         """Which rows of ``sets`` (n_sets, k) contain no listed set."""
@@ -83,7 +98,9 @@ def listed_alone(result: Result, size: int) -> Ints:
     return np.array(whole, dtype=np.int64).reshape(len(whole), size)
 
 
-def check_pool(pool: Pool, coef: Floats, size: int, candidates: NDArray[np.bool_], evaluate: Evaluate) -> None:
+def check_pool(
+    pool: Pool, coef: Floats, size: int, candidates: NDArray[np.bool_], evaluate: Evaluate, limits: Limits
+) -> None:
     """The listed sets are sets of the claim, none contains another, and each reaches its upper bound."""
     seen, at = Listed(), 0
     used = np.zeros(len(candidates), dtype=np.bool_)
@@ -95,11 +112,13 @@ def check_pool(pool: Pool, coef: Floats, size: int, candidates: NDArray[np.bool_
         same = [one.support for one in pool.sets if len(one.support) == length]
         require(len(set(same)) == len(same), "a set stands twice in the pool")
         for support in same:
+            limits.check()
             require(not seen.inside(support), f"the set {list(support)} of the pool contains another one of it")
         seen = Listed(seen.sets | set(same))
     outside = int((candidates & ~used).sum())
     require(outside >= size, f"only {outside} columns stand in no set of the pool, and {size} are needed")
     for one in pool.sets:
+        limits.check()
         value, error = evaluate(one.support, coef[at : at + len(one.support)], one.intercept)
         at += len(one.support)
         require(

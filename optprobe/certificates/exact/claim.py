@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from optprobe.certificates.exact.reading import Layout, Sealed, rising
+from optprobe.certificates.exact.reading import FORMAT, POOL_FORMAT, Layout, Sealed, rising
 from optprobe.certificates.exact.verdict import Rejected
 
 LIMIT = 2**31
 LOSSES = ("squared", "logistic", "hinge")
+MOST_SETS = 100_000
+"""Of a pool."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ def read_claim(sealed: Sealed) -> Claim:
     data, problem = _data(claim["data"]), claim["problem"]
     _problem(problem, data)
     result = _result(claim["result"], problem, data)
+    form = POOL_FORMAT if "pool" in result else FORMAT
+    if sealed.form != form:
+        raise Rejected(f"The file says the format {sealed.form}, and such a claim has the format {form}.")
     proof = _proof(claim["proof"], problem, data)
     _author(claim["author"])
     return Claim(data, problem, result, proof, claim["author"], _layout(data, result, proof))
@@ -65,8 +70,8 @@ def _count(value: object, what: str, least: int = 0, most: int = LIMIT - 1) -> i
     return value
 
 
-def _float(value: object, what: str, least: float | None = None, most: float | None = None) -> float:
-    if type(value) is not float or (least is not None and value < least) or (most is not None and value > most):
+def _float(value: object, what: str, least: float = -1e100, most: float = 1e100) -> float:
+    if type(value) is not float or not least <= value <= most:
         raise _refuse(what)
     return value
 
@@ -122,15 +127,36 @@ def _problem(value: object, data: dict[str, Any]) -> None:
 
 
 def _result(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    result = _keys(value, "claim's result", "support", "intercept", "upper_bound", "lower_bound", "tolerance")
-    if len(_columns(result["support"], "support", data["n_neurons"])) > problem["k"]:
-        raise Rejected(f"The support has more than k = {problem['k']} columns.")
+    more = ["pool"] if type(value) is dict and "pool" in value else []
+    result = _keys(value, "claim's result", "support", "intercept", "upper_bound", "lower_bound", "tolerance", *more)
+    _support(result["support"], "support", problem, data)
     for name in ("intercept", "upper_bound", "lower_bound"):
         _float(result[name], name)
     _positive(result["tolerance"], "tolerance", 0.01)
     if result["lower_bound"] > result["upper_bound"]:
         raise Rejected(f"The lower bound {result['lower_bound']!r} is above the upper bound {result['upper_bound']!r}.")
+    if more:
+        _pool(result["pool"], result["lower_bound"], problem, data)
     return result
+
+
+def _support(value: object, what: str, problem: dict[str, Any], data: dict[str, Any]) -> None:
+    if len(_columns(value, what, data["n_neurons"])) > problem["k"]:
+        raise Rejected(f"The {what} has more than k = {problem['k']} columns.")
+
+
+def _pool(value: object, lower: float, problem: dict[str, Any], data: dict[str, Any]) -> None:
+    pool = _keys(value, "claim's pool", "sets", "rest")
+    sets = pool["sets"]
+    if type(sets) is not list or not 1 <= len(sets) <= MOST_SETS:
+        raise Rejected(f"The claim's pool has no list of 1 to {MOST_SETS:,} sets.")
+    for one in sets:
+        _keys(one, "listed set", "support", "intercept", "upper_bound")
+        _support(one["support"], "support of a listed set", problem, data)
+        for name in ("intercept", "upper_bound"):
+            _float(one[name], f"{name} of a listed set")
+    if not _float(pool["rest"], "rest") >= lower:
+        raise Rejected(f"The bound {pool['rest']!r} of the rest is below the lower bound {lower!r} of all sets.")
 
 
 def _proof(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -188,6 +214,8 @@ def _is_record(record: dict[str, Any]) -> bool:
 
 def _layout(data: dict[str, Any], result: dict[str, Any], proof: dict[str, Any]) -> Layout:
     layout: Layout = {"coef": ("F64", (len(result["support"]),))}
+    if "pool" in result:
+        layout["pool.coef"] = ("F64", (sum(len(one["support"]) for one in result["pool"]["sets"]),))
     if proof["box"] is not None:
         layout["reference"] = ("F64", (data["n_rows"],))
     if proof["kind"] == "tree":

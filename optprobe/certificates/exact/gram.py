@@ -16,22 +16,22 @@ KEPT_NUMBERS = 30_000_000
 
 
 class Gram:
-    """The second moments of the candidates, about their weighted means: places in falling order of their covariance.
+    """The second moments of candidates, about their weighted means: places in falling order of their covariance.
 
     Rows are made in blocks when they are first asked for, and kept as far as there is room.
     """
 
     semidefinite = True
 
-    def __init__(self, duality: Duality) -> None:
+    def __init__(self, duality: Duality, candidates: list[int]) -> None:
         self.duality, self.problem, self.ridge = duality, duality.problem, duality.ridge
         y = exactly(duality.y)
         weighted = [w * x for w, x in zip(duality.w, y)]
         means, cross = duality.times([duality.w, weighted])
         self.target = add(weighted)
         self.v0 = dot(weighted, y) - self.target * self.target / duality.total
-        size = {j: abs(float(cross[j].mid())) for j in self.problem.candidates}
-        self.places = sorted(self.problem.candidates, key=lambda j: -size[j])
+        size = {j: abs(float(cross[j].mid())) for j in candidates}
+        self.places = sorted(candidates, key=lambda j: -size[j])
         self.means = [means[j] for j in self.places]
         self.c = [cross[j] - means[j] * self.target / duality.total for j in self.places]
         self.diagonal = [self._diagonal(j, m) for j, m in zip(self.places, self.means)]

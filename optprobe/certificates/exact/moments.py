@@ -7,6 +7,7 @@ ones, the balls hold both.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import operator
@@ -109,10 +110,21 @@ class MomentForm:
         with np.errstate(all="ignore"):
             self.rounded = np.where(kept, 1 / deviation, 0.0)
         self.v0 = variance * about(arb(1), self.error)
-        self.places = sorted(self.candidates, key=lambda j: -abs(float((self.scale[j] * float(stated.cross[j])).mid())))
+        self._place(self.candidates)
+
+    def _place(self, columns: list[int]) -> None:
+        """Give places to columns alone."""
+        scale, cross = self.scale, self.stated.cross
+        self.places = sorted(columns, key=lambda j: -abs(float((scale[j] * float(cross[j])).mid())))
         self.c = [self.covariance_with_target(j) for j in self.places]
         self.diagonal = [self.entry(j, j) + self.ridge for j in self.places]
         self._rows: dict[int, Balls] = {}
+
+    def among(self, columns: list[int]) -> MomentForm:
+        """The same form, with places for some of the candidates."""
+        form = copy.copy(self)
+        form._place(columns)
+        return form
 
     def correlation(self, j: int) -> arb:
         """With the target, as stated."""

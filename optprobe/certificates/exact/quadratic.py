@@ -19,12 +19,15 @@ from typing import Protocol
 from flint import arb
 
 from optprobe.certificates.exact.balls import Balls, show
+from optprobe.certificates.exact.pool import Part
 from optprobe.certificates.exact.verdict import Clock, Rejected
 
 
 class Quadratic(Protocol):
     """Second moments of m columns, which are known by their places 0 .. m - 1."""
 
+    places: list[int]
+    """The column at each place."""
     v0: arb
     c: Balls
     diagonal: Balls
@@ -81,7 +84,7 @@ def value_of(v0: arb, c: Balls, A: list[Balls]) -> arb:
 
 
 class SquaredSweep:
-    """Proves that every set of ``size`` columns has F at least the lower bound.
+    """Proves that every set of ``size`` columns has F at least the lower bound, or contains a listed one.
 
     Attributes
     ----------
@@ -89,10 +92,15 @@ class SquaredSweep:
         The number of sets of which that is proved.
     """
 
-    def __init__(self, quadratic: Quadratic, size: int, lower: float, clock: Clock) -> None:
-        self.quadratic, self.size, self.clock = quadratic, size, clock
-        self.lower, self.proved = arb(lower), 0
+    def __init__(self, quadratic: Quadratic, size: int, part: Part, clock: Clock) -> None:
+        self.quadratic, self.size, self.listed, self.clock = quadratic, size, part.listed, clock
+        self.lower, self.proved = arb(part.lower), 0
         self.of = comb(len(quadratic.c), size)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was done, for the verdict."""
+        return {"sets": self.proved}
 
     def progress(self) -> str:
         """How far the sweep has come."""
@@ -107,9 +115,18 @@ class SquaredSweep:
             return
         self._node(State((), 0, q.v0 / 2, q.c, q.diagonal, []))
 
+    def these(self, sets: list[list[int]]) -> None:
+        """Prove it of sets of columns."""
+        place = {j: i for i, j in enumerate(self.quadratic.places)}
+        for columns in sets:
+            self._insist(tuple(place[j] for j in columns))
+
     def _node(self, state: State) -> None:
         """Prove it of all sets of ``inside`` and ``need`` places from ``start`` on."""
         need = self.size - len(state.inside)
+        if self.listed.within(self.quadratic.name(state.inside)):
+            self.proved += comb(len(state.r), need)
+            return
         room = 2 * (state.value - self.lower)
         if need == 1:
             self._last(state, room)
@@ -157,8 +174,10 @@ class SquaredSweep:
         return State((*state.inside, i), i + 1, nothing, left, left, [*rows, (left, nothing)])
 
     def _insist(self, places: tuple[int, ...]) -> None:
-        """Prove it of one set by more bits, or raise `Rejected`."""
+        """Prove it of one set, by more bits unless it contains a listed one, or raise `Rejected`."""
         self.clock.check(self.progress)
+        if self.listed.within(self.quadratic.name(places)):
+            return
         values = self.quadratic.values(places)
         if any(value >= self.lower for value in values):
             return

@@ -20,7 +20,8 @@ import numpy as np
 from optprobe.certificates.exact.verdict import Rejected, Undecided
 from optprobe.errors import InputError
 
-FORMAT = "optprobe-certificate/2"
+FORMAT, POOL_FORMAT = "optprobe-certificate/2", "optprobe-certificate/3"
+"""Of claims without and with a pool."""
 LARGEST_HEADER = 16 << 20
 LARGEST_FILE = 8 << 30
 LARGEST_NUMBER = 1e100
@@ -32,8 +33,9 @@ Layout = dict[str, tuple[str, Shape]]
 
 @dataclass(frozen=True, eq=False)
 class Sealed:
-    """A file whose layout and digest are in order: the claim as parsed, the entries of the arrays, and their bytes."""
+    """A file whose layout and digest are in order: format, claim as parsed, entries of the arrays, and their bytes."""
 
+    form: str
     claim: object
     entries: dict[str, Any]
     body: memoryview
@@ -103,14 +105,14 @@ def read(path: str | Path) -> Sealed:
         raise Rejected("The header has no metadata with a claim, a format and a sha256 alone.")
     if not all(type(value) is str for value in metadata.values()):
         raise Rejected("An entry of the metadata is no text.")
-    if metadata["format"] != FORMAT:
-        raise Rejected(f"The file is not of the format {FORMAT}.")
+    if metadata["format"] not in (FORMAT, POOL_FORMAT):
+        raise Rejected(f"The file is not of the format {FORMAT}, nor of {POOL_FORMAT}.")
     _check_tiling(header, len(body))
     seal = hashlib.sha256(f"{metadata['claim']}\n{canonical(header)}\n".encode())
     seal.update(body)
     if seal.hexdigest() != metadata["sha256"]:
         raise Rejected("The file is damaged: its sha256 is not that of its content.")
-    return Sealed(parse_canonical(metadata["claim"], "claim"), header, body)
+    return Sealed(metadata["format"], parse_canonical(metadata["claim"], "claim"), header, body)
 
 
 def _bytes(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from optprobe.certificates.exact.balls import PRECISION, precision, show
 from optprobe.certificates.exact.duality import Duality
 from optprobe.certificates.exact.fits import FINE, FINEST, ROUGH, Fits, fit
 from optprobe.certificates.exact.nodes import reaches, screened
+from optprobe.certificates.exact.pool import Part
 from optprobe.certificates.exact.refine import refined
 from optprobe.certificates.exact.verdict import Clock, Rejected
 
@@ -24,7 +25,7 @@ BATCH_NUMBERS = 100_000
 
 
 class Sweep:
-    """Proves that sets have F at least the lower bound.
+    """Proves that sets have F at least the lower bound, or contain a listed one.
 
     Attributes
     ----------
@@ -34,16 +35,25 @@ class Sweep:
         Those among them that needed a fit of their own.
     """
 
-    def __init__(self, duality: Duality, lower: float, clock: Clock, progress: Callable[[], str] | None = None) -> None:
-        self.duality, self.problem, self.clock = duality, duality.problem, clock
-        self.lower = arb(lower)
+    def __init__(self, duality: Duality, part: Part, clock: Clock, progress: Callable[[], str] | None = None) -> None:
+        self.duality, self.problem, self.part, self.clock = duality, duality.problem, part, clock
+        self.lower = arb(part.lower)
         self.proved = self.fitted = 0
-        self.of = comb(len(self.problem.candidates), self.problem.size)
+        self.of = comb(len(part.candidates), self.problem.size)
         self.progress = self._sets_so_far if progress is None else progress
 
     def all_sets(self) -> None:
-        """Prove it of every set of the claim, or raise `Rejected` or `Undecided`."""
-        self.node((), np.array(self.problem.candidates, dtype=np.int64))
+        """Prove it of every set of ``size`` candidates, or raise `Rejected` or `Undecided`."""
+        self.node((), np.array(self.part.candidates, dtype=np.int64))
+
+    def these(self, sets: list[list[int]]) -> None:
+        """Prove it of sets of ``size`` columns."""
+        self._in_batches(np.array(sets, dtype=np.int64).reshape(len(sets), self.problem.size))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was done, for the verdict."""
+        return {"sets": self.proved, "sets that needed a fit of their own": self.fitted}
 
     def _sets_so_far(self) -> str:
         return f"{self.proved:,} of {self.of:,} sets proved; none refuted"
@@ -52,6 +62,9 @@ class Sweep:
         """Prove it of every set of a node."""
         need = self.problem.size - len(inside)
         if len(free) < need:
+            return
+        if self.part.listed.within(inside):
+            self.proved += comb(len(free), need)
             return
         if need == 0:
             self._own(np.array([inside], dtype=np.int64).reshape(1, -1))
@@ -74,14 +87,21 @@ class Sweep:
                 rest = rest[1:]
 
     def _last(self, inside: tuple[int, ...], free: np.ndarray) -> None:
-        step = max(1, BATCH_NUMBERS // (len(self.problem.y) * (len(inside) + 2)))
-        for start in range(0, len(free), step):
-            own = free[start : start + step, None]
-            before = np.tile(np.array(inside, dtype=np.int64), (len(own), 1)).reshape(len(own), len(inside))
-            self._own(np.hstack([before, own]))
+        before = np.tile(np.array(inside, dtype=np.int64), (len(free), 1)).reshape(len(free), len(inside))
+        self._in_batches(np.hstack([before, free[:, None]]))
+
+    def _in_batches(self, sets: np.ndarray) -> None:
+        step = max(1, BATCH_NUMBERS // (len(self.problem.y) * (sets.shape[1] + 1)))
+        for start in range(0, len(sets), step):
+            self._own(sets[start : start + step])
 
     def _own(self, sets: np.ndarray) -> None:
         """Prove it of sets by their own fits: rough ones first, better ones for those that are left."""
+        listed = np.array([self.part.listed.within(columns) for columns in sets.tolist()], dtype=bool)
+        self.proved += int(listed.sum())
+        sets = sets[~listed]
+        if not len(sets):
+            return
         for widths in (ROUGH, FINE):
             fits, left = fit(self.problem, sets, widths=widths), []
             for i, columns in enumerate(sets.tolist()):

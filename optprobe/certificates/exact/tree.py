@@ -1,4 +1,8 @@
-"""A stored tree covers all sets by leaves whose bounds reach the lower bound: section 6 of docs/certificates.md."""
+"""A stored tree covers all sets by leaves whose bounds reach the lower bound: section 6 of docs/certificates.md.
+
+Of a claim whose proof has two parts, two trees are stored one after the other. A leaf needs no bound if every set of
+its node contains a listed one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from optprobe.certificates.exact.balls import show
 from optprobe.certificates.exact.duality import Bound, Duality
 from optprobe.certificates.exact.fits import derivative
 from optprobe.certificates.exact.nodes import node_bound, reaches, screened
+from optprobe.certificates.exact.pool import Part
 from optprobe.certificates.exact.sweep import Sweep
 from optprobe.certificates.exact.verdict import Clock, Rejected
 
@@ -68,40 +73,45 @@ class Vectors:
 
 
 class Tree:
-    """The check of a tree, entry by entry.
+    """The check of the trees of all parts, entry by entry.
 
     Attributes
     ----------
     stack : list
-        The nodes that are still to be closed: (inside, free), the free columns in order.
+        The nodes of the part at hand that are still to be closed: (inside, free), the free columns in order.
     """
 
-    def __init__(self, duality: Duality, arrays: Arrays, box: float | None, lower: float, clock: Clock) -> None:
-        self.problem, self.lower, self.clock, self.box = duality.problem, arb(lower), clock, box
+    def __init__(self, duality: Duality, arrays: Arrays, box: float | None, parts: list[Part], clock: Clock) -> None:
+        self.duality, self.problem, self.clock, self.box = duality, duality.problem, clock, box
         self.kinds, self.arguments = arrays["tree.kind"], arrays["tree.argument"]
-        self.vectors, self.sweep = Vectors(duality, arrays), Sweep(duality, lower, clock, self.progress)
-        self.stack: list[tuple[Inside, np.ndarray]] = [((), np.array(self.problem.candidates, dtype=np.int64))]
-        self.at = 0
+        self.vectors, self.parts, self.at = Vectors(duality, arrays), parts, 0
 
     def progress(self) -> str:
         """How far the check has come."""
         return f"{self.at:,} of {len(self.kinds):,} entries of the tree checked; none refuted"
 
     def check(self) -> None:
-        """Close every node, or raise `Rejected` or `Undecided`."""
+        """Close every node of every part, or raise `Rejected` or `Undecided`."""
+        for part in self.parts:
+            self._check_part(part)
+        if self.at != len(self.kinds):
+            raise self._refuse("has no node left to work on")
+
+    def _check_part(self, part: Part) -> None:
+        self.lower, self.listed = arb(part.lower), part.listed
+        self.sweep = Sweep(self.duality, part, self.clock, self.progress)
+        self.stack: list[tuple[Inside, np.ndarray]] = [((), np.array(part.candidates, dtype=np.int64))]
         steps = {LEAF: self._leaf, BRANCH: self._branch, SCREEN: self._screen, PAIRS: self._pairs}
-        for at in range(len(self.kinds)):
-            self.at = at
+        while self.stack:
             self.clock.check(self.progress)
-            kind, argument = int(self.kinds[at]), int(self.arguments[at])
+            if self.at == len(self.kinds):
+                raise Rejected(f"The tree ends with {len(self.stack):,} open node(s).")
+            kind, argument = int(self.kinds[self.at]), int(self.arguments[self.at])
             if kind not in steps:
                 raise self._refuse("is of no kind of the format")
-            if not self.stack:
-                raise self._refuse("has no node left to work on")
             inside, free = self.stack.pop()
             steps[kind](argument, inside, free)
-        if self.stack:
-            raise Rejected(f"The tree ends with {len(self.stack):,} open node(s).")
+            self.at += 1
 
     def _refuse(self, what: str) -> Rejected:
         return Rejected(f"Entry {self.at:,} of the tree {what}.")
@@ -113,6 +123,8 @@ class Tree:
 
     def _leaf(self, argument: int, inside: Inside, free: np.ndarray) -> None:
         need = self.problem.size - len(inside)
+        if self.listed.within(inside) or (len(free) == need and self.listed.within([*inside, *free.tolist()])):
+            return
         if argument == -1:
             if len(free) >= need:
                 raise self._refuse("is a leaf without a vector, but its node has sets")

@@ -32,7 +32,7 @@ class ExactVerdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether both statements of the claim are proved."""
+        """Whether the statements of the claim are proved."""
         return self.outcome == "accepted"
 
     @property

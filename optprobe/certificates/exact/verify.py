@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optprobe.certificates.exact.claim import Claim, read_claim
+from optprobe.certificates.exact.pool import Part, check_listed, full, parts, supports
 from optprobe.certificates.exact.reading import Sealed, read
 from optprobe.certificates.exact.standard import as_rows, state
 from optprobe.certificates.exact.verdict import Clock, ExactVerdict, Proved, Rejected, Report, Undecided
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from flint import arb
 
     from optprobe.certificates.exact.duality import Duality
+    from optprobe.certificates.exact.quadratic import SquaredSweep
+    from optprobe.certificates.exact.sweep import Sweep
 
+Facts = dict[str, str | int | float | bool]
 Objective = Callable[[list[int], "np.ndarray", float], "arb"]
 
 
@@ -73,7 +77,8 @@ def verify_exact(
         return ExactVerdict("rejected", str(refusal))
     except Undecided as pause:
         return ExactVerdict("undecided", str(pause))
-    return ExactVerdict("accepted", "Both statements of the claim are proved.", MappingProxyType(dict(proved)))
+    reason = f"Both statements of the claim{' and its pool' if 'pool' in claim.result else ''} are proved."
+    return ExactVerdict("accepted", reason, MappingProxyType(dict(proved)))
 
 
 def _check_scope(claim: Claim, source: Mapping[str, object]) -> None:
@@ -82,6 +87,7 @@ def _check_scope(claim: Claim, source: Mapping[str, object]) -> None:
             raise Rejected(f"The scope says {name} {said!r}, and the store's manifest says {source[name]!r}.")
 
 
+Arrays = dict[str, "np.ndarray"]
 Data = tuple[object, object, object, object]
 
 
@@ -100,33 +106,51 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
             raise Rejected(f"The claim is about other data: the digest of {name} differs.")
     arrays, of = sealed.arrays(claim.layout), claim.problem
     problem = state(rows, of["loss"], of["ridge"], of["k"], of["class_weight"], of["among"])
-    _check_support(claim, problem.candidates)
     duality = Duality(problem)
-    proved = _check_upper(claim, arrays["coef"], duality.objective)
+    proved = _check_upper(claim, arrays, problem.candidates, problem.size, duality.objective, clock)
     facts = _stated(claim, stated["n_neurons"] - len(problem.candidates) if of["among"] is None else None)
     return {**facts, **proved, **_lower_of_rows(claim, arrays, duality, clock), "seconds": round(clock.spent, 3)}
 
 
-def _lower_of_rows(
-    claim: Claim, arrays: dict[str, np.ndarray], duality: Duality, clock: Clock
-) -> dict[str, str | int | float | bool]:
+def _lower_of_rows(claim: Claim, arrays: Arrays, duality: Duality, clock: Clock) -> Facts:
     from optprobe.certificates.exact.gram import Gram
     from optprobe.certificates.exact.quadratic import SquaredSweep
     from optprobe.certificates.exact.sweep import Sweep
     from optprobe.certificates.exact.tree import Tree
 
-    lower = claim.result["lower_bound"]
+    candidates, size = duality.problem.candidates, duality.problem.size
+
+    def sweep(part: Part) -> SquaredSweep | Sweep:
+        if claim.problem["loss"] == "squared":
+            return SquaredSweep(Gram(duality, part.candidates), size, part, clock)
+        return Sweep(duality, part, clock)
+
+    _check_own(claim, size, sweep)
+    to_prove = parts(claim.result, candidates, size)
     if claim.proof["kind"] == "tree":
-        tree = Tree(duality, arrays, claim.proof["box"], lower, clock)
+        tree = Tree(duality, arrays, claim.proof["box"], to_prove, clock)
         tree.check()
         return {"entries of the tree": len(tree.kinds), "vectors used": tree.vectors.used}
-    if claim.problem["loss"] == "squared":
-        squared = SquaredSweep(Gram(duality), duality.problem.size, lower, clock)
-        squared.all_sets()
-        return {"sets": squared.proved}
-    sweep = Sweep(duality, lower, clock)
-    sweep.all_sets()
-    return {"sets": sweep.proved, "sets that needed a fit of their own": sweep.fitted}
+    return _check_sweeps(to_prove, sweep)
+
+
+def _check_own(claim: Claim, size: int, sweep: Callable[[Part], SquaredSweep | Sweep]) -> None:
+    """The listed sets have bounds of their own, where no part of the proof is about them."""
+    own = full(claim.result, size)
+    if own:
+        columns = sorted({j for one in own for j in one})
+        sweep(Part(claim.result["lower_bound"], columns)).these(own)
+
+
+def _check_sweeps(to_prove: list[Part], sweep: Callable[[Part], SquaredSweep | Sweep]) -> Facts:
+    """Every part by a sweep."""
+    facts: dict[str, int] = {}
+    for part in to_prove:
+        done = sweep(part)
+        done.all_sets()
+        for name, count in done.counts.items():
+            facts[name] = facts.get(name, 0) + count
+    return {**facts}
 
 
 def _verify_moments(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Proved:
@@ -144,16 +168,19 @@ def _verify_moments(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> P
         raise Rejected("The class weight of the claim is not that of the moments' record.")
     arrays = sealed.arrays(claim.layout)
     form = MomentForm(stated, claim)
-    _check_support(claim, form.candidates)
     check_semidefinite(form, clock)
-    proved = _check_upper(claim, arrays["coef"], form.objective)
-    sweep = SquaredSweep(form, form.size, claim.result["lower_bound"], clock)
-    sweep.all_sets()
+    proved = _check_upper(claim, arrays, form.candidates, form.size, form.objective, clock)
+
+    def sweep(part: Part) -> SquaredSweep:
+        return SquaredSweep(form.among(part.candidates), form.size, part, clock)
+
+    _check_own(claim, form.size, sweep)
+    swept = _check_sweeps(parts(claim.result, form.candidates, form.size), sweep)
     facts = _stated(claim, len(stated.mean) - len(form.candidates) if claim.problem["among"] is None else None)
-    return {**facts, **proved, "sets": sweep.proved, "seconds": round(clock.spent, 3)}
+    return {**facts, **proved, **swept, "seconds": round(clock.spent, 3)}
 
 
-def _stated(claim: Claim, left_out: int | None) -> dict[str, str | int | float | bool]:
+def _stated(claim: Claim, left_out: int | None) -> Facts:
     """What both statements are about."""
     data, of = claim.data, claim.problem
     digests = {f"sha256 of {name}": data[name] for name in ("X", "y", "weights", "moments") if data.get(name)}
@@ -163,35 +190,53 @@ def _stated(claim: Claim, left_out: int | None) -> dict[str, str | int | float |
     return {**digests, "rows": data["n_rows"], "columns": data["n_neurons"], **constant, **stated, **among}
 
 
-def _check_support(claim: Claim, candidates: list[int]) -> None:
-    outside = sorted(set(claim.result["support"]) - set(candidates))
+def _check_upper(
+    claim: Claim, arrays: Arrays, candidates: list[int], size: int, objective: Objective, clock: Clock
+) -> Facts:
+    """Statement 1, and that the listed sets are ones that may be listed and reach their upper bounds."""
+    result = claim.result
+    outside = sorted(set(result["support"]).difference(candidates))
     if outside:
         raise Rejected(f"The support has a column that no set of the claim has: {outside[0]}.")
+    value = _reached(result, arrays["coef"], objective)
+    proved: Facts = {
+        "support": str(result["support"]),
+        "objective": value,
+        "upper bound": result["upper_bound"],
+        "lower bound": result["lower_bound"],
+        "tolerance": result["tolerance"],
+        "optimal": _optimal(result),
+    }
+    if "pool" not in result:
+        return proved
+    check_listed(supports(result), candidates, size, clock)
+    at, sets = 0, result["pool"]["sets"]
+    for number, one in enumerate(sets):
+        clock.check(lambda: f"{number:,} of {len(sets):,} listed sets reach their upper bounds")  # noqa: B023
+        _reached(one, arrays["pool.coef"][at : at + len(one["support"])], objective)
+        at += len(one["support"])
+    bounds = "; ".join(f"{one['support']} at most {one['upper_bound']!r}" for one in sets)
+    return {**proved, "sets listed": len(sets), "listed": bounds, "lower bound of the rest": result["pool"]["rest"]}
 
 
-def _check_upper(claim: Claim, coef: np.ndarray, objective: Objective) -> dict[str, str | int | float | bool]:
-    """Statement 1, by more bits if fewer cannot decide it."""
+def _reached(one: dict[str, Any], coef: np.ndarray, objective: Objective) -> float:
+    """The objective at a set's coefficients, at most its upper bound: by more bits if fewer cannot decide it."""
     from flint import arb
 
     from optprobe.certificates.exact.balls import FINER, PRECISION, precision, show
 
-    result = claim.result
-    upper = arb(result["upper_bound"])
+    upper, of = arb(one["upper_bound"]), f"The objective of the set {one['support']}"
     for bits in (PRECISION, *FINER):
         with precision(bits):
-            value = objective(result["support"], coef, result["intercept"])
+            value = objective(one["support"], coef, one["intercept"])
             if value <= upper:
-                break
+                return float(value.mid())
             if value > upper:
-                raise Rejected(f"The objective {show(value)} is above the upper bound {result['upper_bound']!r}.")
-    else:
-        raise Rejected(f"The objective {show(value)} is not certainly at most {result['upper_bound']!r}.")
-    gap = upper - arb(result["lower_bound"])
-    return {
-        "support": str(result["support"]),
-        "objective": float(value.mid()),
-        "upper bound": result["upper_bound"],
-        "lower bound": result["lower_bound"],
-        "tolerance": result["tolerance"],
-        "optimal": bool(gap <= arb(result["tolerance"])),
-    }
+                raise Rejected(f"{of}, {show(value)}, is above the upper bound {one['upper_bound']!r}.")
+    raise Rejected(f"{of}, {show(value)}, is not certainly at most the upper bound {one['upper_bound']!r}.")
+
+
+def _optimal(result: dict[str, Any]) -> bool:
+    from flint import arb
+
+    return bool(arb(result["upper_bound"]) - arb(result["lower_bound"]) <= arb(result["tolerance"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sealing import form_of
 
 from optprobe.certificates.exact.fits import fit
 from optprobe.certificates.exact.standard import Problem, as_rows, state
@@ -55,7 +56,7 @@ class Draft:
     arrays: Arrays
 
     def write(self, path: Path) -> Path:
-        path.write_bytes(sealed(canonical(self.claim), *entries_of(self.arrays)))
+        path.write_bytes(sealed(canonical(self.claim), *entries_of(self.arrays), form_of(self.claim)))
         return path
 
 
@@ -148,31 +149,40 @@ def draft(of: Case, slack: float = 1e-7, proof: str = "sweep") -> Draft:
     return Draft(claim, arrays)
 
 
-def plant(of: Case, claim: dict[str, Any], arrays: Arrays) -> None:
+def plant(of: Case, claim: dict[str, Any], arrays: Arrays, listed: list[tuple[int, ...]] | None = None) -> None:
     """A tree that branches on every candidate: its leaves are the sets, each with the vector of its own fit.
 
     The sets of even number have a point, the others a stored vector, as have all sets of the hinge loss, whose
     derivative is not unique at the fit. Before the first branch, the tree is screened.
+
+    With a pool it is the tree of the rest, after the former where a listed set is smaller than the largest ones: nodes
+    that contain a listed set are leaves without a vector, and columns listed alone are no candidates.
     """
     sets = np.array(of.sets, dtype=np.int64).reshape(len(of.sets), -1)
     fits = fit(of.problem, sets)
     by_point = [i for i in range(len(sets)) if i % 2 == 0 and of.problem.loss != "hinge"]
     stored = [i for i in range(len(sets)) if i not in by_point]
     number = {of.sets[i]: at for at, i in enumerate([*by_point, *stored])}
-    entries: list[tuple[int, int]] = [(2, 0)]
+    entries: list[tuple[int, int]] = []
 
-    def grow(inside: tuple[int, ...], free: list[int]) -> None:
+    def grow(inside: tuple[int, ...], free: list[int], besides: list[tuple[int, ...]]) -> None:
         need = of.problem.size - len(inside)
-        if need == 0:
+        if any(set(one) <= set(inside) for one in besides):
+            entries.append((0, -1))
+        elif need == 0:
             entries.append((0, number[inside]))
         elif len(free) < need:
             entries.append((0, -1))
         else:
             entries.append((1, free[0]))
-            grow((*inside, free[0]), free[1:])
-            grow(inside, free[1:])
+            grow((*inside, free[0]), free[1:], besides)
+            grow(inside, free[1:], besides)
 
-    grow((), of.problem.candidates)
+    if not listed or any(len(one) < of.problem.size for one in listed):
+        entries.append((2, 0))
+        grow((), of.problem.candidates, [])
+    if listed:
+        grow((), [j for j in of.problem.candidates if (j,) not in listed], listed)
     k = sets.shape[1]
     arrays["tree.kind"] = np.array([kind for kind, _ in entries], dtype="<i1")
     arrays["tree.argument"] = np.array([argument for _, argument in entries], dtype="<i4")

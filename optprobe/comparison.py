@@ -155,6 +155,8 @@ def compare(
     if seed is not None and scores is not None:
         raise InputError("the rankings are given by scores=, and seed= has no effect beside them: leave it out")
     check_methods(methods)
+    if solution.problem.groups is not None:
+        raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
     problem = with_rows(solution.problem)
     test = _held_out(problem, X_test, y_test)
     scored = RankingScores(problem, seed or 0) if scores is None else scores

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
+from formulations import MomentProblem, Moments, SparseProbeProblem, clusters, moment_problem, sparse_probe_problem
 from optprobe.activations import Activations, LabelledActivations, load_labelled, neuron_values
 from optprobe.activations.foreign import as_array
 from optprobe.errors import InputError
+
+AnyProblem = TypeVar("AnyProblem", SparseProbeProblem, MomentProblem)
 
 __all__ = ["MomentProblem", "Moments", "SparseProbeProblem", "moment_problem", "problem", "sparse_probe_problem"]
 
@@ -28,6 +33,7 @@ def problem(
     class_weight: str = "none",
     among: Sequence[int] | NDArray[np.int64] | None = None,
     forbidden: Sequence[int] | NDArray[np.int64] | None = None,
+    groups: ArrayLike | str | None = None,
 ) -> SparseProbeProblem:
     """The k-sparse probe problem of a feature at a layer, about the rows of its training part.
 
@@ -45,8 +51,9 @@ def problem(
         Two distinct numbers, the larger the positive class; for what has no labels of its own.
     feature, layer : str and int, optional
         Which part of a store, where it has several; with ``labels``, ``layer`` is that of a TransformerLens cache.
-    loss, ridge, class_weight, among, forbidden
-        As in `formulations.sparse_probe_problem`.
+    loss, ridge, class_weight, among, forbidden, groups
+        As in `formulations.sparse_probe_problem`; and ``groups="cluster:0.9"`` makes the clusters of neurons whose
+        absolute correlation is at least 0.9 (`formulations.clusters`).
 
     Raises
     ------
@@ -63,7 +70,7 @@ def problem(
     else:
         rows = _labelled(source, feature, layer)
         X, y, weights, origin = rows.X_train, rows.y_train, rows.w_train, rows.origin
-    return sparse_probe_problem(
+    stated = sparse_probe_problem(
         X,
         y,
         k,
@@ -73,8 +80,37 @@ def problem(
         sample_weight=weights,
         among=among,
         forbidden=forbidden,
+        groups=None if isinstance(groups, str) else groups,
         origin=origin,
     )
+    return grouped(stated, groups) if isinstance(groups, str) else stated
+
+
+def grouped(stated: AnyProblem, rule: str) -> AnyProblem:
+    """
+    The same problem with groups by a rule, which its scope names.
+
+    Parameters
+    ----------
+    stated : SparseProbeProblem or MomentProblem
+    rule : str
+        ``cluster:R`` for the clusters of neurons whose absolute correlation is at least R.
+
+    Raises
+    ------
+    InputError
+        For another rule.
+    """
+    rule_of_clusters = re.fullmatch(r"cluster:([0-9.eE+-]+)", rule)
+    try:
+        least = float(rule_of_clusters[1]) if rule_of_clusters else None
+    except ValueError:
+        least = None
+    if least is None:
+        raise InputError(f"the rule {rule!r} makes no groups: give cluster:0.9, say, for the least correlation")
+    found = clusters(stated, least)
+    origin = replace(stated.origin, scope={**stated.origin.scope, "groups": rule})
+    return replace(stated, groups=found, origin=origin)
 
 
 def _labelled(source: object, feature: str | None, layer: int | None) -> LabelledActivations:

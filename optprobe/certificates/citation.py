@@ -160,7 +160,7 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     setting = f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}; {rows}"
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     scope = without_folders(claim.author.scope)
-    among = f"Among {_among(certificate)}{_where(scope)}"
+    among = f"Among {_among(certificate)}{_where(scope)}{_grouped(certificate)}"
     feature = f" for the feature {scope['feature']!r}" if scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound
     if result.optimal:
@@ -195,6 +195,14 @@ def _title(certificate: Certificate) -> str:
 
 def _among(certificate: Certificate) -> str:
     return allowed_in_words(certificate.claim.problem.among, certificate.claim.data.n_neurons)
+
+
+def _grouped(certificate: Certificate) -> str:
+    """Of which groups a set may have one neuron each."""
+    if certificate.claim.problem.groups is None:
+        return ""
+    groups = len(set(certificate.arrays["groups"].tolist()) - {-1})
+    return f", at most one of {'the one group' if groups == 1 else f'each of {groups} groups'}"
 
 
 def _where(scope: Mapping[str, Any]) -> str:

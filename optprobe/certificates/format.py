@@ -110,9 +110,9 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.poolM].cert``, R with all digits.
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.groups][.poolM].cert``.
 
-        ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed.
+        R has all digits; ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed.
         """
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
         place = f"{scope.get('feature')}.layer{scope.get('layer')}"
@@ -128,6 +128,8 @@ class Certificate(Shown):
             parts.append(f"without{without}" if without else f"top{len(problem.among)}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
+        if problem.groups is not None:
+            parts.append("groups")
         if self.claim.result.pool is not None:
             parts.append(f"pool{len(self.claim.result.pool.sets)}")
         return ".".join(parts) + ".cert"

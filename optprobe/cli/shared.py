@@ -17,7 +17,7 @@ import numpy as np
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
-    from formulations import Moments, ProbeProblem, SparseProbeProblem
+    from formulations import MomentProblem, Moments, ProbeProblem, SparseProbeProblem
     from optprobe.activations import LabelledActivations
     from optprobe.engines import Progress, Solution
     from optprobe.engines.budget import Report
@@ -59,6 +59,9 @@ def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], An
         "--forbid", type=columns, metavar="J", help="search without these neurons, such as 415 or 415,7: what then?"
     )
     parser.add_argument(
+        "--groups", metavar="RULE", help="cluster:0.9 allows one neuron of each cluster of correlation 0.9 or more"
+    )
+    parser.add_argument(
         "--paper",
         action="store_true",
         help="the setting of Gurnee et al. 2023: hinge loss, ridge 100 / sqrt(n_rows), balanced classes; and where "
@@ -80,7 +83,7 @@ def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = N
 
 def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> SparseProbeProblem:
     """The problem that the arguments state about the training rows; the rest is as in `optprobe.problem`."""
-    from optprobe.data import problem
+    from optprobe.data import grouped, problem
     from optprobe.heuristics import RANKINGS, top
 
     for sentence in data.leakage:
@@ -89,12 +92,12 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
         _set_paper(arguments, *data.X_train.shape)
     given = {name: getattr(arguments, name) for name in ("loss", "ridge", "class_weight")}
     stated = {name: value for name, value in given.items() if value is not None}
-    whole = problem(data, arguments.k, **stated, forbidden=arguments.forbid)
-    if arguments.top is None:
-        return whole
-    _check_top(arguments, whole)
-    among = top(RANKINGS["mean_difference"].function(whole, 0), arguments.top)
-    return problem(data, arguments.k, **stated, among=among)
+    found = problem(data, arguments.k, **stated, forbidden=arguments.forbid)
+    if arguments.top is not None:
+        _check_top(arguments, found)
+        among = top(RANKINGS["mean_difference"].function(found, 0), arguments.top)
+        found = problem(data, arguments.k, **stated, among=among)
+    return found if arguments.groups is None else grouped(found, arguments.groups)
 
 
 def _set_paper(arguments: argparse.Namespace, n_rows: int, n_neurons: int) -> None:
@@ -128,8 +131,9 @@ def read_stated(arguments: argparse.Namespace) -> ProbeProblem:
     return read_problem(arguments, read_data(arguments))
 
 
-def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapping[str, Any]) -> ProbeProblem:
+def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapping[str, Any]) -> MomentProblem:
     from formulations import Origin, moment_problem
+    from optprobe.data import grouped
     from optprobe.heuristics import top
 
     if arguments.paper or arguments.loss not in (None, "squared"):
@@ -145,10 +149,11 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapp
             "leave --class-weight out, or accumulate others"
         )
     if arguments.top is None:
-        return problem
+        return problem if arguments.groups is None else grouped(problem, arguments.groups)
     _check_top(arguments, problem)
     scores = np.where(np.isin(np.arange(problem.n_neurons), problem.candidates), np.abs(problem.cross), -np.inf)
-    return moment_problem(moments, arguments.k, **stated, among=top(scores, arguments.top))
+    narrow = moment_problem(moments, arguments.k, **stated, among=top(scores, arguments.top))
+    return narrow if arguments.groups is None else grouped(narrow, arguments.groups)
 
 
 def _check_top(arguments: argparse.Namespace, problem: ProbeProblem) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from formulations import MomentProblem, ProbeProblem
+from formulations import MomentProblem, ProbeProblem, value_digest
 from optprobe.certificates import Certificate
 from optprobe.certificates.checker import Author, Claim, OfMoments, Result, Rows, Stated, Sweep, Tree
 from optprobe.engines.outcome import Floats, Proof, TreeProof
@@ -34,8 +35,11 @@ def certificate_of(
         What nobody checks: engine, regime, scope, versions.
     """
     among = None if problem.among is None else tuple(problem.among)
-    stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among)
     arrays: dict[str, NDArray[Any]] = {**fits}
+    groups = None
+    if problem.groups is not None:
+        groups, arrays["groups"] = value_digest(problem.groups), problem.groups.astype(np.int32)
+    stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among, groups)
     if isinstance(proof, TreeProof):
         arrays |= _tree_arrays(proof)
     if proof.reference is not None:

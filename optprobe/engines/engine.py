@@ -77,7 +77,8 @@ class Task:
 
     def incumbents(self) -> Incumbents:
         """Where the search begins."""
-        return Incumbents(self.incumbent, self.objective, self.most, self.cap, self.listed)
+        listed = Listed(self.listed.sets, self.problem.groups)
+        return Incumbents(self.incumbent, self.objective, self.most, self.cap, listed)
 
     @property
     def rows(self) -> SparseProbeProblem:

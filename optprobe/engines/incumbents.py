@@ -17,23 +17,33 @@ Support = tuple[int, ...]
 
 
 class Listed:
-    """Sets of columns whose supersets a search passes over.
+    """What a search passes over: sets that contain a listed one, or two neurons of one group.
 
     Attributes
     ----------
     sets : tuple of tuple of int
         Each sorted.
+    groups : ndarray, shape (n_neurons,), or None
+        The group of each neuron, -1 for none.
     """
 
-    def __init__(self, sets: Iterable[Support] = ()) -> None:
-        self.sets = tuple(sets)
+    def __init__(self, sets: Iterable[Support] = (), groups: Ints | None = None) -> None:
+        self.sets, self.groups = tuple(sets), groups
         self._by_size: dict[int, set[bytes]] = {}
         for one in self.sets:
             self._by_size.setdefault(len(one), set()).add(np.array(one, dtype=np.int64).tobytes())
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether there is anything that it could pass over."""
+        return bool(self.sets) or self.groups is not None
+
     def within(self, supports: Ints) -> NDArray[np.bool_]:
-        """Which rows of ``supports`` (n_sets, k), each sorted, contain a listed set."""
+        """Which rows of ``supports`` (n_sets, k), each sorted, are passed over."""
         found = np.zeros(len(supports), dtype=np.bool_)
+        if self.groups is not None:
+            labels = np.sort(self.groups[supports], axis=1)
+            found |= ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] >= 0)).any(axis=1)
         for size, keys in self._by_size.items():
             for places in combinations(range(supports.shape[1]), size):
                 part = np.ascontiguousarray(supports[:, places], dtype=np.int64)
@@ -86,7 +96,7 @@ class Incumbents:
         with self._lock:
             before = self.upper
             worth = np.flatnonzero(objectives < self.upper)
-            if len(worth) and self.listed.sets:
+            if len(worth) and self.listed.passes_over:
                 worth = worth[~self.listed.within(supports[worth])]
             for at in worth[np.argsort(objectives[worth], kind="stable")].tolist():
                 self._keep(float(objectives[at]), tuple(map(int, supports[at])))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from formulations import Fits, ProbeProblem, fit_support, fit_supports, objective_bound, rounding_margin
 from formulations.losses import Squared
 from optprobe.engines import auto
+from optprobe.engines.allowed import exchanged, first_allowed, n_groups
 from optprobe.engines.engine import Engine, Task, closing_slack
 from optprobe.engines.incumbents import Listed, Support
 from optprobe.engines.outcome import Outcome, Proof, SweepProof, TreeProof
@@ -110,7 +111,7 @@ class _Search:
         problem = problem.narrowed(np.setdiff1d(problem.candidates, alone)) if alone else problem
         order = problem.candidates[np.argsort(-np.abs(problem.cross[problem.candidates]), kind="stable")]
         own = np.isin(order, self.support)
-        start = tuple(sorted(map(int, np.concatenate([order[own], order[~own]])[: problem.size])))
+        start = first_allowed(problem, np.concatenate([order[own], order[~own]]))
         objective = float(fit_support(problem, start).objective[0])
         task = replace(
             self.task,
@@ -132,10 +133,7 @@ def _worst_neighbour(problem: ProbeProblem, support: Support, count: int) -> flo
     """
     order = problem.candidates[np.argsort(-np.abs(problem.cross[problem.candidates]), kind="stable")]
     others = order[~np.isin(order, support)][: TRIED * count // max(len(support), 1) + 1]
-    sets = np.tile(np.array(support, dtype=np.int64), (1 + len(support) * len(others), 1))
-    for place in range(len(support)):
-        sets[1 + place * len(others) : 1 + (place + 1) * len(others), place] = others
-    objectives = np.sort(fit_supports(problem, np.sort(sets, axis=1)).objective)
+    objectives = np.sort(fit_supports(problem, exchanged(problem, support, others)).objective)
     return float(objectives[count - 1]) if count <= len(objectives) else math.inf
 
 
@@ -152,7 +150,7 @@ def _cut(
     for one in (*fixed, *ordered):
         used[list(one)] += 1
     while ordered:
-        outside = int((used[problem.candidates] == 0).sum())
+        outside = n_groups(problem, problem.candidates[used[problem.candidates] == 0])
         if len(fixed) + len(ordered) <= most and outside >= problem.size:
             break
         left_out = ordered.pop()

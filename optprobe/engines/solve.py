@@ -21,6 +21,7 @@ from formulations import (
     objective_bound,
     rounding_margin,
 )
+from optprobe.engines.allowed import descended, first_allowed
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.engine import Engine, Task, engine_named, silent
 from optprobe.engines.pool import Wanted
@@ -134,12 +135,15 @@ def _start(
     report(Progress("heuristics", 0.0, float("inf")))
     found = incumbent(problem, late=budget.part(HEURISTIC_SHARE * budget.left).late)
     best, objective, source = tuple(sorted(map(int, found.support))), float(found.objective), found.source
+    if problem.groups is not None:
+        best, objective = descended(problem, best)
+        source = f"exchanges within groups after {source}"
     for support in given:
         columns = sorted(set(map(int, support)))
         if len(columns) > problem.size or not set(columns) <= set(map(int, problem.candidates)):
             raise InputError(f"the incumbent {columns} is no set of at most {problem.size} usable columns")
         spare = [int(j) for j in problem.candidates if j not in columns]
-        full = tuple(sorted(columns + spare[: problem.size - len(columns)]))
+        full = first_allowed(problem, np.array(columns + spare, dtype=np.int64))
         value = float(fit_support(problem, full).objective[0])
         if value < objective:
             best, objective, source = full, value, "given"

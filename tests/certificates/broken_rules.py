@@ -186,6 +186,12 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
     "both parts of a proof are checked": lambda: _with(check, "goals", _first_part),
     "listed sets have bounds of their own": lambda: _with(check, "listed_alone", _no_sets),
     "closed is what contains a listed set": lambda: _with(pool.Listed, "inside", _touched),
+    "groups are counted by their columns' groups": lambda: _with(
+        pool.Listed, "count", lambda original: lambda listed, columns: len(columns)
+    ),
+    "the support has one column of a group": lambda: _with(
+        check, "allowed_set", lambda original: lambda support, size, candidates, closed: True
+    ),
     "a column of small deviation is used": lambda: _with(problem, "standardised", _nearly_constant),
 }
 

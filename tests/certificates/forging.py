@@ -84,6 +84,7 @@ class Case:
     class_weight: str = "none"
     weight: np.ndarray | None = None
     among: tuple[int, ...] | None = None
+    groups: tuple[int, ...] | None = None
     digests: Json = field(default_factory=dict)
 
     @cached_property
@@ -97,12 +98,18 @@ class Case:
             class_weight=self.class_weight,
             sample_weight=self.weight,
             among=self.among,
+            groups=self.groups,
         )
+
+    def allowed(self, size: int) -> list[tuple[int, ...]]:
+        """The sets of a size that have at most one column of each group."""
+        found = itertools.combinations(self.problem.candidates.tolist(), size)
+        closed = Listed(groups=self.groups)
+        return [support for support in found if not closed.inside(support)]
 
     @cached_property
     def sets(self) -> np.ndarray:
-        found = list(itertools.combinations(self.problem.candidates.tolist(), self.problem.size))
-        return np.array(found, dtype=np.int64).reshape(-1, self.problem.size)
+        return np.array(self.allowed(self.problem.size), dtype=np.int64).reshape(-1, self.problem.size)
 
     @cached_property
     def fits(self) -> Fits:
@@ -130,7 +137,8 @@ class Case:
         """The problem as the checker holds it."""
         p, candidates = self.problem, np.zeros(self.X.shape[1], dtype=np.bool_)
         candidates[p.candidates] = True
-        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size)
+        closed = Listed(groups=self.groups)
+        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size, listed=closed)
 
     def objective(self, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> np.longdouble:
         """The objective in extended precision."""
@@ -173,7 +181,11 @@ class Case:
             "proof": {"kind": "sweep", "box": None},
             "author": {"engine": "none", "regime": "none", "scope": {}, "versions": {"optprobe": "1"}},
         }
-        return Draft(claim, {"coef": self.fits.coef[at].copy()})
+        arrays = {"coef": self.fits.coef[at].copy()}
+        if self.groups is not None:
+            arrays["groups"] = np.array(self.groups, np.int32)
+            claim["problem"]["groups"] = checker.value_digest(arrays["groups"])
+        return Draft(claim, arrays)
 
     def swept(self, lower: float | None = None, box: float = 0.3, at: int | None = None) -> Draft:
         """A claim by a sweep, with a reference where the loss needs one."""
@@ -188,7 +200,7 @@ class Case:
         """The objective at the fit of every set of fewer columns, in extended precision."""
         found = {}
         for size in range(self.problem.size):
-            sets = list(itertools.combinations(self.problem.candidates.tolist(), size))
+            sets = self.allowed(size)
             fits = fit_supports(self.problem, np.array(sets, dtype=np.int64).reshape(len(sets), size))
             for support, coef, intercept in zip(sets, fits.coef, fits.intercept):
                 found[support] = self.objective(support, coef, float(intercept))

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from formulations import OptprobeError
 from optprobe.certificates import checker
 from optprobe.certificates.checker import limits
+from optprobe.certificates.checker.pool import Listed
 from optprobe.certificates.checker.tree import BRANCH, LEAF, PAIRS, SCREEN
 
 LOSSES = ("squared", "logistic", "hinge")
@@ -65,8 +66,10 @@ class Trial:
     def case(self) -> Case:
         """The problem that the claim names."""
         stated = dict(self.claim["problem"])
-        among = stated.pop("among")
-        return Case(self.X, self.y, weight=self.weight, among=None if among is None else tuple(among), **stated)
+        among, grouped = stated.pop("among"), stated.pop("groups", None) is not None
+        groups = tuple(self.arrays["groups"].tolist()) if grouped else None
+        among = None if among is None else tuple(among)
+        return Case(self.X, self.y, weight=self.weight, among=among, groups=groups, **stated)
 
 
 def false_statement(trial: Trial, case: Case) -> str | None:
@@ -75,7 +78,8 @@ def false_statement(trial: Trial, case: Case) -> str | None:
     support = tuple(result["support"])
     if trial.claim["data"] != replace(case, digests={}).data():
         return "it is about other data"
-    if not set(support) <= set(case.problem.candidates.tolist()) or len(support) > case.problem.size:
+    usable = set(support) <= set(case.problem.candidates.tolist()) and len(support) <= case.problem.size
+    if not usable or Listed(groups=case.groups).inside(support):
         return "the support is no set of the claim"
     value = case.objective(support, trial.arrays["coef"], result["intercept"])
     if result["upper_bound"] < value - 1e-17 * (1 + abs(value)):
@@ -146,7 +150,8 @@ def random_case(rng: np.random.Generator) -> Case:
     k = int(rng.integers(1, min(3, p) + 1))
     loss, ridge = LOSSES[int(rng.integers(3))], float(10 ** rng.uniform(-4, 1))
     balanced = "balanced" if rng.random() < 0.3 else "none"
-    return Case(X, y, loss, ridge, k, balanced, weight, among or None)
+    groups = tuple(rng.integers(-1, 3, p).tolist()) if rng.random() < 0.2 else None
+    return Case(X, y, loss, ridge, k, balanced, weight, among or None, groups)
 
 
 def _change_column(X: np.ndarray, j: int, y: np.ndarray, rng: np.random.Generator) -> None:
@@ -240,9 +245,10 @@ def _pooled(case: Case, draft: Draft, rng: np.random.Generator) -> bool:
     case.pooled(draft, listed, rest)
     minimal = all(not contains(one, [other for other in listed if other != one]) for one in listed)
     outside = set(case.problem.candidates.tolist()) - {column for one in listed for column in one}
+    room = Listed(groups=case.groups).count(np.array(sorted(outside), dtype=np.int64))
     slack = WELL_FITTED * (1 + abs(least))
     true = draft.claim["result"]["lower_bound"] <= rest <= least - slack
-    return bool(true and minimal and len(outside) >= case.problem.size)
+    return bool(true and minimal and room >= case.problem.size)
 
 
 def alter(trial: Trial, rng: np.random.Generator) -> None:
@@ -330,6 +336,7 @@ def _claim(trial: Trial, rng: np.random.Generator) -> None:
         (problem, "loss", LOSSES[int(rng.integers(3))]),
         (problem, "class_weight", str(rng.choice(["none", "balanced"]))),
         (problem, "among", None if rng.random() < 0.3 else columns),
+        (problem, "groups", "".join(reversed(digest))),
         (result, "support", columns),
         (result, "intercept", result["intercept"] * near),
         (result, "upper_bound", result["upper_bound"] * near),
@@ -411,7 +418,7 @@ def judged(trial: Trial, case: Case, path: Path) -> tuple[list[str], str | None]
         return names, None
     with np.errstate(all="ignore"):
         asked = trial.case()
-        same = (asked.loss, asked.ridge, asked.k, asked.class_weight, asked.among) == (
-            case.loss, case.ridge, case.k, case.class_weight, case.among,
+        same = (asked.loss, asked.ridge, asked.k, asked.class_weight, asked.among, asked.groups) == (
+            case.loss, case.ridge, case.k, case.class_weight, case.among, case.groups,
         )  # fmt: skip
         return names, false_statement(trial, case if same else asked)

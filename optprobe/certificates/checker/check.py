@@ -20,7 +20,7 @@ from .limits import Limits, strict
 from .moments import MomentProblem, Moments, moment_problem_of
 from .outcome import Rejected, Undecided, require
 from .pair_sweep import check_pair_sweep
-from .pool import EVERYTHING_LISTED, Goal, check_pool, goals, listed_alone
+from .pool import EVERYTHING_LISTED, Goal, Listed, allowed_set, check_pool, goals, listed_alone
 from .problem import Problem, problem_of
 from .sets import check_open_sets, check_sets, counted
 from .text import canonical
@@ -51,11 +51,12 @@ def verify(
 
     def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
         compared = compared_with(source or {}, claim.author.scope)
-        problem = problem_of(claim, X, y, sample_weight, most)
+        problem = problem_of(claim, arrays, X, y, sample_weight, most)
         data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
         evaluate = partial(objective, problem)
         prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
-        proved = _statement(claim, arrays, problem.candidates, problem.size, data, evaluate, prove, most)
+        sets = problem.candidates, problem.size, problem.listed
+        proved = _statement(claim, arrays, sets, data, evaluate, prove, most)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -74,12 +75,13 @@ def verify_from_moments(
 
     def check(claim: Claim, arrays: dict[str, Array]) -> Statement:
         compared = compared_with(source or {}, claim.author.scope)
-        problem: MomentProblem = moment_problem_of(claim, moments, most)
+        problem: MomentProblem = moment_problem_of(claim, arrays, moments, most)
         stated = {name: getattr(moments, name) for name in ("error", "target_mean", "target_variance")}
         stated |= {"made": dict(moments.made), "constant": problem.constant}
         data = {**vars(claim.data), "kind": "moments", **stated}
         prove = partial(_prove_from_moments, claim, problem, fast, exhaustive)
-        proved = _statement(claim, arrays, problem.candidates, problem.size, data, problem.objective, prove, most)
+        sets = problem.candidates, problem.size, problem.listed
+        proved = _statement(claim, arrays, sets, data, problem.objective, prove, most)
         return replace(proved, source=compared)
 
     return _verdict(path, most, check)
@@ -116,8 +118,7 @@ def compared_with(source: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[s
 def _statement(
     claim: Claim,
     arrays: dict[str, Array],
-    candidates: NDArray[np.bool_],
-    size: int,
+    sets: tuple[NDArray[np.bool_], int, Listed],
     data: dict[str, Any],
     evaluate: Callable[[tuple[int, ...], Floats, float], tuple[float, float]],
     prove: Callable[[], str],
@@ -125,7 +126,8 @@ def _statement(
 ) -> Statement:
     """The statements that claims of both kinds make; ``evaluate`` gives the objective and its error."""
     result, stated = claim.result, claim.problem
-    usable = len(result.support) <= size and candidates[list(result.support)].all()
+    candidates, size, closed = sets
+    usable = allowed_set(result.support, size, candidates, closed)
     require(usable, f"the support {list(result.support)} is not among the sets of the claim")
     value, error = evaluate(result.support, arrays["coef"], result.intercept)
     require(
@@ -136,7 +138,7 @@ def _statement(
     within = result.tolerance <= LARGEST_TOLERANCE * unit
     require(within, f"the tolerance is {result.tolerance:g}, more than a hundredth of the target's variance")
     if result.pool is not None:
-        check_pool(result.pool, arrays["pool.coef"], size, candidates, evaluate, limits)
+        check_pool(result.pool, arrays["pool.coef"], size, candidates, closed, evaluate, limits)
         rest = result.pool.rest
         require(rest >= result.lower_bound, f"the bound of the rest is {rest:.12g}, below that of all sets")
     proof = prove()
@@ -156,6 +158,7 @@ def _statement(
         proof=proof,
         pool=result.pool,
         size=size,
+        groups=None if closed.groups is None else len(set(closed.groups) - {-1}),
         without=_without(stated.among, data["n_neurons"]),
     )
 

@@ -18,7 +18,7 @@ LARGEST_TOLERANCE = 0.01
 LARGEST_BOX = 0.9
 FORMAT = "optprobe-certificate/2"
 POOL_FORMAT = "optprobe-certificate/3"
-"""Of claims without and with a pool."""
+"""Of claims without a pool and groups, and of those with any."""
 MOST_SETS = 10**5
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
@@ -50,13 +50,17 @@ class OfMoments:
 
 @dataclass(frozen=True)
 class Stated:
-    """The four parameters of a problem, and the only columns allowed (None: all of them)."""
+    """The four parameters of a problem, the only columns allowed (None: all of them), and groups by digest.
+
+    Where there are groups, a set has at most one column of each.
+    """
 
     loss: str
     ridge: float
     k: int
     class_weight: str
     among: tuple[int, ...] | None
+    groups: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,14 @@ class Claim:
         plain = {name: asdict(getattr(self, name)) for name in ("problem", "result")}
         if self.result.pool is None:
             del plain["result"]["pool"]
+        if self.problem.groups is None:
+            del plain["problem"]["groups"]
         return canonical({**kinds, **plain, "author": self.author.as_json()})
 
     @property
     def form(self) -> str:
-        """The format of the file: a claim with a pool needs the newer one, which older readers refuse by name."""
-        return FORMAT if self.result.pool is None else POOL_FORMAT
+        """The format of the file: a pool or groups need the newer one, which older readers refuse by name."""
+        return FORMAT if self.result.pool is None and self.problem.groups is None else POOL_FORMAT
 
     @property
     def arrays(self) -> dict[str, tuple[str, Shape]]:
@@ -162,6 +168,8 @@ class Claim:
         table: dict[str, tuple[str, Shape]] = {"coef": ("F64", (len(self.result.support),))}
         if self.result.pool is not None:
             table["pool.coef"] = ("F64", (sum(len(one.support) for one in self.result.pool.sets),))
+        if self.problem.groups is not None:
+            table["groups"] = ("I32", (self.data.n_neurons,))
         if self.proof.box is not None:
             table["reference"] = ("F64", (self.data.n_rows,))
         if isinstance(self.proof, Tree):
@@ -208,13 +216,17 @@ def _data(value: Any) -> Rows | OfMoments:
 
 
 def _problem(value: Any, n_neurons: int) -> Stated:
-    loss, ridge, k, weight, among = entries(value, "the problem", "loss", "ridge", "k", "class_weight", "among")
+    grouped = type(value) is dict and "groups" in value
+    loss, ridge, k, weight, among, *groups = entries(
+        value, "the problem", "loss", "ridge", "k", "class_weight", "among", *(["groups"] if grouped else [])
+    )
     return Stated(
         one_of(loss, "the loss", *SWEEPS),
         number(ridge, "the ridge", LEAST, LARGEST),
         count(k, "k", 1, n_neurons),
         one_of(weight, "the class weight", "none", "balanced"),
         None if among is None else rising(among, "the columns allowed", n_neurons),
+        digest(groups[0], "the groups") if grouped else None,
     )
 
 

@@ -44,7 +44,7 @@ from .limits import Limits
 from .outcome import Rejected, Undecided, Unusable, require
 from .pair_sweep import sets_left_open
 from .pool import EVERYTHING_LISTED, Listed, without_singles
-from .problem import U, allowed
+from .problem import U, allowed, closed_by_groups
 from .sets import checked, counted
 from .text import canonical
 
@@ -153,7 +153,8 @@ class MomentProblem:
         candidates = without_singles(self.candidates, listed)
         kept = np.flatnonzero(candidates[self.columns])
         A, c = self.A[np.ix_(kept, kept)], self.c[kept]
-        return replace(self, A=A, c=c, columns=self.columns[kept], candidates=candidates, listed=listed)
+        closed = Listed(listed.sets, self.listed.groups)
+        return replace(self, A=A, c=c, columns=self.columns[kept], candidates=candidates, listed=closed)
 
     def objective(self, support: tuple[int, ...], coef: Floats, intercept: float) -> tuple[float, float]:
         """The objective at one point, and a bound of its rounding error and of the box."""
@@ -181,7 +182,7 @@ class MomentProblem:
         kind = "every set evaluated" if exhaustive else "sweep"
 
         def check(sets: NDArray[np.int64]) -> None:
-            self._check_sets(sets[self.listed.free(self.columns[sets])] if self.listed.sets else sets, 2 * least)
+            self._check_sets(sets[self.listed.free(self.columns[sets])] if self.listed.closes else sets, 2 * least)
 
         closed = self.listed.of_positions(self.columns)
         open_sets: Iterable[NDArray[np.int64]]
@@ -223,7 +224,7 @@ class MomentProblem:
             )
 
 
-def moment_problem_of(claim: Claim, moments: Moments, limits: Limits) -> MomentProblem:
+def moment_problem_of(claim: Claim, arrays: Mapping[str, Array], moments: Moments, limits: Limits) -> MomentProblem:
     """The problem of a claim, rebuilt from the moments."""
     data, stated = claim.data, claim.problem
     require(isinstance(data, OfMoments), "the claim is about rows, and moments were given")
@@ -252,8 +253,10 @@ def moment_problem_of(claim: Claim, moments: Moments, limits: Limits) -> MomentP
     c = cross[columns] * scale / deviation
     _check_joint_moments(A, c, ridge)
     eps = 1.01 * (error + 16 * U * (1 + ridge))
-    size, constant = min(stated.k, len(columns)), int((~varies).sum())
-    return MomentProblem(A, c, columns, candidates, moments.target_mean, deviation, eps, ridge, size, constant, limits)
+    listed = closed_by_groups(claim, arrays)
+    size, constant = min(stated.k, listed.count(columns)), int((~varies).sum())
+    of_target = moments.target_mean, deviation
+    return MomentProblem(A, c, columns, candidates, *of_target, eps, ridge, size, constant, limits, listed)
 
 
 def _check_kinds(moments: Moments, arrays: tuple[Array, ...]) -> None:

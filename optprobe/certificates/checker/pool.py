@@ -1,4 +1,10 @@
-"""Pools: sets none of which contains another, and a bound of every set that contains none of them.
+"""Groups of columns, and pools: sets none of which contains another, and a bound of every set that contains none of
+them.
+
+*Groups.* Where the columns have groups, a set of the claim has at most one of each. ``size`` is then at most the number
+of groups among the candidates, a column without one being its own: so a smaller set is enlarged to one of ``size`` by
+columns of groups that it has none of, and whatever has two columns of one group is closed, like what contains a listed
+set. In all that follows "columns that stand in no listed set" are counted by their groups.
 
 *What is proved.* Let L be the listed sets, each of at most ``size`` columns. A proof covers the sets T of exactly
 ``size`` columns that contain no listed set: a search that drops the columns listed alone, and in which whatever
@@ -37,9 +43,10 @@ Evaluate = Callable[[tuple[int, ...], Floats, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Listed:
-    """Sets of columns, and which other sets contain one of them."""
+    """Sets of columns, and groups of columns: which other sets contain one of the former, or two columns of a group."""
 
     sets: frozenset[tuple[int, ...]] = frozenset()
+    groups: tuple[int, ...] | None = None
     of_size: dict[int, list[tuple[int, ...]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +55,15 @@ class Listed:
             self.of_size.setdefault(len(one), []).append(one)
 
     def inside(self, columns: Iterable[int]) -> bool:
-        """Whether a set contains a listed one: of each size, its parts are looked up, or the listed sets if fewer."""
+        """Whether a set contains a listed one, or two columns of a group.
+
+        Of each size the set's parts are looked up, or the listed sets if fewer.
+        """
         ordered = sorted(columns)
+        if self.groups is not None:
+            labels = [self.groups[column] for column in ordered if self.groups[column] >= 0]
+            if len(set(labels)) < len(labels):
+                return True
         whole = frozenset(ordered)
         return any(
             any(map(whole.issuperset, sets))
@@ -59,8 +73,20 @@ class Listed:
         )
 
     def of_positions(self, columns: Ints) -> Closed | None:
-        """`inside` for positions in ``columns``; None where no set is listed."""
-        return (lambda positions: self.inside(columns[list(positions)].tolist())) if self.sets else None
+        """`inside` for positions in ``columns``; None where nothing is closed."""
+        return (lambda positions: self.inside(columns[list(positions)].tolist())) if self.closes else None
+
+    @property
+    def closes(self) -> bool:
+        """Whether there is anything that it could close."""
+        return bool(self.sets) or self.groups is not None
+
+    def count(self, columns: Ints) -> int:
+        """How many of some columns one set may have: all, or one of each group."""
+        if self.groups is None:
+            return len(columns)
+        labels = [self.groups[int(column)] for column in columns]
+        return len({label for label in labels if label >= 0}) + sum(label < 0 for label in labels)
 
     def free(self, sets: Ints) -> NDArray[np.bool_]:
         """Which rows of ``sets`` (n_sets, k) contain no listed set."""
@@ -98,14 +124,34 @@ def listed_alone(result: Result, size: int) -> Ints:
     return np.array(whole, dtype=np.int64).reshape(len(whole), size)
 
 
+def allowed_set(support: tuple[int, ...], size: int, candidates: NDArray[np.bool_], closed: Listed) -> bool:
+    """Whether a set is one of the claim."""
+    return bool(len(support) <= size and candidates[list(support)].all() and not closed.inside(support))
+
+
+def groups_of(labels: NDArray[np.int32] | None, stated: str | None, found: str | None) -> tuple[int, ...] | None:
+    """The groups that a certificate holds, which must be those of the claim; None where it claims none."""
+    if labels is None:
+        return None
+    require(found == stated, f"the groups are not the claim's: their digest is {str(found)[:16]}...")
+    require((labels >= -1).all(), "a column has a group below -1, which stands for none")
+    return tuple(labels.tolist())
+
+
 def check_pool(
-    pool: Pool, coef: Floats, size: int, candidates: NDArray[np.bool_], evaluate: Evaluate, limits: Limits
+    pool: Pool,
+    coef: Floats,
+    size: int,
+    candidates: NDArray[np.bool_],
+    closed: Listed,
+    evaluate: Evaluate,
+    limits: Limits,
 ) -> None:
     """The listed sets are sets of the claim, none contains another, and each reaches its upper bound."""
     seen, at = Listed(), 0
     used = np.zeros(len(candidates), dtype=np.bool_)
     for one in sorted(pool.sets, key=lambda one: len(one.support)):
-        usable = len(one.support) <= size and candidates[list(one.support)].all()
+        usable = allowed_set(one.support, size, candidates, closed)
         require(usable, f"the set {list(one.support)} of the pool is not among the sets of the claim")
         used[list(one.support)] = True
     for length in sorted({len(one.support) for one in pool.sets}):
@@ -115,7 +161,7 @@ def check_pool(
             limits.check()
             require(not seen.inside(support), f"the set {list(support)} of the pool contains another one of it")
         seen = Listed(seen.sets | set(same))
-    outside = int((candidates & ~used).sum())
+    outside = closed.count(np.flatnonzero(candidates & ~used))
     require(outside >= size, f"only {outside} columns stand in no set of the pool, and {size} are needed")
     for one in pool.sets:
         limits.check()

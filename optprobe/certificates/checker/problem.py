@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from .claim import Claim, Rows
 from .data import labels_of, numbers, standardised, value_digest, weights_of
 from .limits import Limits
 from .outcome import require
-from .pool import Listed, without_singles
+from .pool import Listed, groups_of, without_singles
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -41,11 +42,14 @@ class Problem:
 
     def besides(self, listed: Listed) -> Problem:
         """The same for the sets that contain no listed one: columns listed alone are not allowed."""
-        return replace(self, candidates=without_singles(self.candidates, listed), listed=listed)
+        closed = Listed(listed.sets, self.listed.groups)
+        return replace(self, candidates=without_singles(self.candidates, listed), listed=closed)
 
 
-def problem_of(claim: Claim, X: Array, y: Array, weight: Array | None, limits: Limits) -> Problem:
-    """The problem of a claim about rows; the data's digests must be the claim's."""
+def problem_of(
+    claim: Claim, arrays: Mapping[str, Array], X: Array, y: Array, weight: Array | None, limits: Limits
+) -> Problem:
+    """The problem of a claim about rows; the data's digests, and that of the groups, must be the claim's."""
     data, stated = claim.data, claim.problem
     require(isinstance(data, Rows), "the claim is about moments, and rows were given")
     assert isinstance(data, Rows)
@@ -64,8 +68,15 @@ def problem_of(claim: Claim, X: Array, y: Array, weight: Array | None, limits: L
     Z, varies = standardised(X, w)
     _check_unit_columns(Z, w, varies)
     candidates = allowed(varies, stated.among)
-    size = min(stated.k, int(candidates.sum()))
-    return Problem(Z, labels, w, candidates, stated.loss, stated.ridge, size, int((~varies).sum()), limits)
+    listed = closed_by_groups(claim, arrays)
+    size = min(stated.k, listed.count(np.flatnonzero(candidates)))
+    return Problem(Z, labels, w, candidates, stated.loss, stated.ridge, size, int((~varies).sum()), limits, listed)
+
+
+def closed_by_groups(claim: Claim, arrays: Mapping[str, Array]) -> Listed:
+    """What the groups of a claim close: nothing, where it has none."""
+    labels = arrays.get("groups")
+    return Listed(groups=groups_of(labels, claim.problem.groups, None if labels is None else value_digest(labels)))
 
 
 def allowed(varies: NDArray[np.bool_], among: tuple[int, ...] | None) -> NDArray[np.bool_]:

@@ -46,9 +46,9 @@ def counted(kind: str, m: int, size: int, count: int) -> str:
 def check_sets(problem: Problem, sets: NDArray[np.int64], lower: float) -> None:
     """Every set (n_sets, k) of columns has a dual bound that reaches ``lower``: the derivative at its own fit.
 
-    Sets that contain a listed one are closed.
+    Sets that contain a listed one, or two columns of a group, are closed.
     """
-    if problem.listed.sets:
+    if problem.listed.closes:
         sets = sets[problem.listed.free(sets)]
     if not len(sets):
         return

@@ -74,7 +74,7 @@ def _walk(
             stack.append((inside, free & ~_screened(problem, duals[index], inside, free, lower)))
         elif what == LEAF:
             leaves += 1
-            if not (problem.listed.sets and problem.listed.inside(_common(inside, free, problem.size))):
+            if not (problem.listed.closes and problem.listed.inside(_common(inside, free, problem.size))):
                 bound, _ = node_bound(problem, *duals[index], inside, np.flatnonzero(free))
                 sentence = f"leaf {leaves} (node {position}) proves {bound:.12g}, and the claim is {lower:.12g}"
                 require(bound >= lower, sentence)

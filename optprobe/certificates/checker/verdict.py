@@ -37,6 +37,8 @@ class Statement:
         Further sets with their upper bounds, and the bound of every set that contains none of them.
     size : int
         Columns of the largest sets there are: k, or fewer where fewer columns are allowed.
+    groups : int or None
+        The number of groups of which a set has at most one column each, or None.
     without : tuple of int
         The columns that are not allowed, where they are a few.
     source : mapping
@@ -57,6 +59,7 @@ class Statement:
     proof: str
     pool: Pool | None = None
     size: int = 0
+    groups: int | None = None
     without: tuple[int, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,7 +79,7 @@ class Statement:
     def sentence(self) -> str:
         """All bounds in one sentence."""
         columns = f"the {self.data['n_neurons']:,} columns" if self.among is None else f"{self.among:,} columns"
-        columns += self._without
+        columns += self._without + self._grouped
         return (
             f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
             f"{self.lower_bound:.9g}{self._of_pool}"
@@ -85,6 +88,12 @@ class Statement:
     @property
     def _without(self) -> str:
         return f" (all but {', '.join(map(str, self.without))})" if self.without else ""
+
+    @property
+    def _grouped(self) -> str:
+        if self.groups is None:
+            return ""
+        return f", at most one of {'the one group' if self.groups == 1 else f'each of {self.groups:,} groups'},"
 
     @property
     def _of_pool(self) -> str:
@@ -114,6 +123,7 @@ class Statement:
         own = "" if data["kind"] == "moments" else f", {rows} row weights"
         yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}"
         columns = "all columns" if self.among is None else f"{self.among:,} columns{self._without}"
+        columns += self._grouped.rstrip(",")
         yield "sets", f"at most {self.k} of {columns}"
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"

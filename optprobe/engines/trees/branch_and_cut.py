@@ -113,7 +113,8 @@ class Search:
                     self._split(node)
 
     def outcome(self) -> Outcome:
-        listed, leaves, stack = Listed((*self.found.listed.sets, *self._apart())), [], [self.root]
+        listed = Listed((*self.found.listed.sets, *self._apart()), self.problem.groups)
+        leaves, stack = list[float](), [self.root]
         while stack:
             node = stack.pop()
             if node.children is not None:
@@ -132,8 +133,8 @@ class Search:
         return self.found.kept if self.task.most > 1 else ()
 
     def _contains(self, listed: Listed, inside: Ints) -> bool:
-        """Whether all sets of a node contain a listed one, since ``inside`` (positions) does."""
-        return bool(listed.sets) and bool(listed.within(np.sort(self.live.columns[inside])[None, :])[0])
+        """Whether all sets of a node are passed over, since ``inside`` (positions) is."""
+        return listed.passes_over and bool(listed.within(np.sort(self.live.columns[inside])[None, :])[0])
 
     def _root(self) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less.

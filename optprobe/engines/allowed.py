@@ -1,0 +1,61 @@
+"""Sets that a problem with groups allows: at most one neuron of each group. Without groups, all sets are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from formulations import ProbeProblem, fit_supports
+from optprobe.engines.incumbents import Listed, Support
+
+Ints = NDArray[np.int64]
+
+MOST_TRIED = 512
+"""Neurons that are tried in place of each one of a set, the strongest first."""
+
+
+def n_groups(problem: ProbeProblem, columns: Ints) -> int:
+    """How many of some columns a set may have at once."""
+    if problem.groups is None:
+        return len(columns)
+    labels = problem.groups[columns]
+    return len(np.unique(labels[labels >= 0])) + int((labels < 0).sum())
+
+
+def first_allowed(problem: ProbeProblem, order: Ints) -> Support:
+    """The first columns of an order that make an allowed set of full size."""
+    chosen: list[int] = []
+    taken: set[int] = set()
+    for column in map(int, order):
+        label = -1 if problem.groups is None else int(problem.groups[column])
+        if len(chosen) < problem.size and label not in taken:
+            chosen.append(column)
+            taken |= {label} - {-1}
+    return tuple(sorted(chosen))
+
+
+def exchanged(problem: ProbeProblem, support: Support, others: Ints) -> Ints:
+    """A set, and every allowed one with one of ``others`` in place of one of its own, shape (n_sets, size)."""
+    sets = np.tile(np.array(support, dtype=np.int64), (1 + len(support) * len(others), 1))
+    for place in range(len(support)):
+        sets[1 + place * len(others) : 1 + (place + 1) * len(others), place] = others
+    sets = np.sort(sets, axis=1)
+    return sets if problem.groups is None else sets[~Listed((), problem.groups).within(sets)]
+
+
+def descended(problem: ProbeProblem, support: Support) -> tuple[Support, float]:
+    """A set of full size that is allowed and no exchange of one neuron improves, from any set; and its F.
+
+    What the set has beside one of each group gives way to the strongest neurons of other groups.
+    """
+    strength = np.abs(problem.cross[problem.candidates])
+    order = problem.candidates[np.argsort(-strength, kind="stable")]
+    own = np.isin(order, support)
+    best = first_allowed(problem, np.concatenate([order[own], order[~own]]))
+    value = float(fit_supports(problem, [best]).objective[0])
+    while True:
+        fits = fit_supports(problem, exchanged(problem, best, order[~np.isin(order, best)][:MOST_TRIED]))
+        at = int(np.argmin(fits.objective))
+        if not fits.objective[at] < value * (1 - 1e-9):
+            return best, value
+        best, value = tuple(map(int, fits.supports[at])), float(fits.objective[at])

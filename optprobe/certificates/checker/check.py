@@ -22,7 +22,7 @@ from .outcome import Rejected, Undecided, require
 from .pair_sweep import check_pair_sweep
 from .pool import EVERYTHING_LISTED, Goal, Listed, allowed_set, check_pool, goals, listed_alone
 from .problem import Problem, problem_of
-from .sets import check_open_sets, check_sets, counted
+from .sets import check_open_sets, counted
 from .text import canonical
 from .tree import check_trees
 from .verdict import SHOWN, Statement, Verdict
@@ -175,7 +175,7 @@ def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool,
     parts = goals(claim.result, problem.size)
     own = listed_alone(claim.result, problem.size)
     if len(own):
-        check_sets(problem, own, claim.result.lower_bound)
+        check_open_sets(problem, np.arange(len(problem.candidates)), [own], claim.result.lower_bound)
     if isinstance(claim.proof, Tree) and not exhaustive:
         return check_trees([(problem.besides(part.listed), part.lower) for part in parts], claim.proof, arrays)
     return "; ".join(_prove_part(claim, arrays, problem, fast, exhaustive, part) for part in parts)

@@ -197,7 +197,8 @@ class MomentProblem:
 
     def check_own(self, sets: NDArray[np.int64], lower: float) -> None:
         """Every set (n_sets, size) of columns has a bound of its own that reaches ``lower``."""
-        self._check_sets(np.searchsorted(self.columns, sets), 2 * self._scaled(lower))
+        twice = 2 * self._scaled(lower)
+        checked([np.searchsorted(self.columns, sets)], lambda part: self._check_sets(part, twice), self.limits)
 
     def _scaled(self, lower: float) -> float:
         """A bound of F in units of the target's variance, rounded up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
@@ -14,6 +15,7 @@ import pytest
 from drafts import Case, Draft, case, draft
 from pools import CHECKERS, Support, pooled, values_of
 
+from optprobe.certificates.checker import sets
 from optprobe.certificates.exact import pool, tree, verify, verify_exact
 
 LOSSES = ("squared", "logistic", "hinge")
@@ -73,6 +75,24 @@ def test_sets_of_five_and_six(k: int, tmp_path: Path) -> None:
     for slack, outcome in ((NEAR, "accepted"), (-NEAR, "rejected")):
         path = pooled(of, draft(of, NEAR), listed, least_new(values, listed) - slack).write(tmp_path / "a.cert")
         assert {check(path, *of.data).outcome for check in CHECKERS.values()} == {outcome}
+
+
+def test_many_listed_sets_are_checked_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that neither time nor memory grows with the pool before the limits are looked at."""
+    of = case("squared", 4, p=32)
+    values, listed = values_of(of), list(itertools.combinations(range(2, 32), 2))
+    path = pooled(of, draft(of, NEAR), listed, least_new(values, listed) - NEAR).write(tmp_path / "a.cert")
+    blocks: list[int] = []
+    check_sets = sets.check_sets
+
+    def counted(problem: Any, found: Any, lower: float) -> None:
+        blocks.append(len(found))
+        check_sets(problem, found, lower)
+
+    monkeypatch.setattr(sets, "check_sets", counted)
+    assert CHECKERS["float64"](path, *of.data).accepted
+    assert sum(blocks) >= len(listed) > max(blocks)
+    assert verify_exact(path, *of.data).accepted
 
 
 @cache

@@ -219,46 +219,50 @@ Proof.
 Qed.
 
 (** ** Discounts are rounded up
-    checker/bounds.py: "v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge))"
-    The constant takes one rounding, 1 + 16 U and 2 ridge none. *)
-Theorem discount_rounded_up v vc G ridge s q c d : 0 < ridge -> Rabs v <= Rabs vc + G -> 0 <= G ->
-  fl_of (Rabs vc + G) s -> fl_of (s * s) q -> fl_of ((1 + 16 * u) / (2 * ridge)) c -> fl_of (q * c) d ->
+    checker/bounds.py: "(v_up * v_up + SUBNORMAL) * ((1 + 16 * U) / (2 * problem.ridge))"
+    The constant takes one rounding, 1 + 16 U and 2 ridge none. The square may underflow, by eta. *)
+Theorem discount_rounded_up v vc G ridge s q eta tiny q1 c d : 0 < ridge -> Rabs v <= Rabs vc + G -> 0 <= G ->
+  fl_of (Rabs vc + G) s -> Rabs (q - s * s) <= u * (s * s) + eta -> eta <= tiny -> fl_of (q + tiny) q1 ->
+  fl_of ((1 + 16 * u) / (2 * ridge)) c -> fl_of (q1 * c) d ->
   v * v / (2 * ridge) <= d.
 Proof.
-  intros Hr Hv HG Hs Hq Hc Hd. pose proof (Rabs_pos vc) as V0. pose proof (Rabs_pos v) as V1.
+  intros Hr Hv HG Hs Hq Ht Hq1 Hc Hd. pose proof (Rabs_pos vc) as V0. pose proof (Rabs_pos v) as V1.
   set (t := Rabs vc + G) in *. assert (0 <= t) as T0 by (unfold t; lra).
-  destruct (fl_of_nonneg _ _ T0 Hs) as [S1 _]. assert (0 <= (1 - u) * t) as S0 by (apply Rmult_le_pos; lra).
-  assert (0 <= s * s) as SS by apply Rle_0_sqr.
-  destruct (fl_of_nonneg _ _ SS Hq) as [Q1 _].
+  set (m := 1 - u). assert (0 <= m) as M0 by (unfold m; lra).
+  destruct (fl_of_nonneg _ _ T0 Hs) as [S1 _]. fold m in S1.
+  assert (0 <= m * t) as S0 by (apply Rmult_le_pos; lra).
+  assert (m * t * (m * t) <= s * s) as S2 by (apply Rmult_le_compat; auto).
+  assert (0 <= m * t * (m * t)) as S3 by apply Rle_0_sqr.
+  apply Rabs_le_inv in Hq. assert (m * (s * s) <= q + tiny) as Q1 by (unfold m; lra).
+  assert (m * (m * t * (m * t)) <= q + tiny) as Q2.
+  { eapply Rle_trans; [|exact Q1]. now apply Rmult_le_compat_l. }
+  assert (0 <= m * (m * t * (m * t))) as Q3 by now apply Rmult_le_pos.
+  destruct (fl_of_nonneg (q + tiny) q1 ltac:(lra) Hq1) as [Q4 _]. fold m in Q4.
+  assert (m * (m * (m * t * (m * t))) <= q1) as Q5.
+  { eapply Rle_trans; [|exact Q4]. now apply Rmult_le_compat_l. }
   assert (0 < / (2 * ridge)) as R0 by (apply Rinv_0_lt_compat; lra).
   assert (0 <= (1 + 16 * u) / (2 * ridge)) as C0 by (apply Rmult_le_pos; lra).
-  destruct (fl_of_nonneg _ _ C0 Hc) as [C1 _].
-  assert ((1 - u) * t * ((1 - u) * t) <= s * s) as S2 by (apply Rmult_le_compat; auto).
-  assert (0 <= (1 - u) * t * ((1 - u) * t)) as S3 by apply Rle_0_sqr.
-  assert ((1 - u) * ((1 - u) * t * ((1 - u) * t)) <= q) as Q2.
-  { eapply Rle_trans; [|exact Q1]. apply Rmult_le_compat_l; lra. }
-  assert (0 <= (1 - u) * ((1 - u) * t * ((1 - u) * t))) as Q3 by (apply Rmult_le_pos; lra).
-  assert (0 <= (1 - u) * ((1 + 16 * u) / (2 * ridge))) as C2 by (apply Rmult_le_pos; lra).
-  assert ((1 - u) * ((1 - u) * t * ((1 - u) * t)) * ((1 - u) * ((1 + 16 * u) / (2 * ridge))) <= q * c) as P by (apply Rmult_le_compat; auto).
-  assert (0 <= q * c) as P0 by (eapply Rle_trans; [|exact P]; now apply Rmult_le_pos).
-  destruct (fl_of_nonneg _ _ P0 Hd) as [D1 _].
+  destruct (fl_of_nonneg _ _ C0 Hc) as [C1 _]. fold m in C1.
+  assert (0 <= m * (m * (m * t * (m * t)))) as Q6 by now apply Rmult_le_pos.
+  assert (0 <= m * ((1 + 16 * u) / (2 * ridge))) as C2 by now apply Rmult_le_pos.
+  assert (m * (m * (m * t * (m * t))) * (m * ((1 + 16 * u) / (2 * ridge))) <= q1 * c) as D0 by now apply Rmult_le_compat.
+  assert (0 <= q1 * c) as D1 by (eapply Rle_trans; [|exact D0]; now apply Rmult_le_pos).
+  destruct (fl_of_nonneg _ _ D1 Hd) as [D2 _]. fold m in D2.
   assert (v * v <= t * t) as VV.
   { replace (v * v) with (Rabs v * Rabs v) by (rewrite <- Rabs_mult; apply Rabs_right, Rle_ge, Rle_0_sqr).
     apply Rmult_le_compat; auto. }
-  assert (1 <= (1 - u) * ((1 - u) * (1 - u) * (1 - u) * (1 - u)) * (1 + 16 * u)) as K.
-  { assert (1 - 5 * u <= (1 - u) * ((1 - u) * (1 - u) * (1 - u) * (1 - u))) as K1.
-    { pose proof (bernoulli u (Rlt_le _ _ u_pos) 5 ltac:(lra)) as B. simpl in B. lra. }
-    assert (1 <= (1 - 5 * u) * (1 + 16 * u)) by nra.
-    assert ((1 - 5 * u) * (1 + 16 * u) <= (1 - u) * ((1 - u) * (1 - u) * (1 - u) * (1 - u)) * (1 + 16 * u)) by (apply Rmult_le_compat_r; lra).
-    lra. }
+  assert (1 <= m ^ 6 * (1 + 16 * u)) as K.
+  { pose proof (bernoulli u (Rlt_le _ _ u_pos) 6 ltac:(lra)) as B. fold m in B. simpl INR in B.
+    assert (1 <= (1 - 6 * u) * (1 + 16 * u)) by nra.
+    assert ((1 - 6 * u) * (1 + 16 * u) <= m ^ 6 * (1 + 16 * u)) by (apply Rmult_le_compat_r; lra). lra. }
   apply Rle_trans with (t * t * / (2 * ridge)); [apply Rmult_le_compat_r; lra|].
-  eapply Rle_trans; [|exact D1].
-  apply Rle_trans with ((1 - u) * ((1 - u) * ((1 - u) * t * ((1 - u) * t)) * ((1 - u) * ((1 + 16 * u) / (2 * ridge))))).
-  - replace ((1 - u) * ((1 - u) * ((1 - u) * t * ((1 - u) * t)) * ((1 - u) * ((1 + 16 * u) / (2 * ridge)))))
-      with (t * t * / (2 * ridge) * ((1 - u) * ((1 - u) * (1 - u) * (1 - u) * (1 - u)) * (1 + 16 * u))) by (field; lra).
+  eapply Rle_trans; [|exact D2].
+  apply Rle_trans with (m * (m * (m * (m * t * (m * t))) * (m * ((1 + 16 * u) / (2 * ridge))))).
+  - replace (m * (m * (m * (m * t * (m * t))) * (m * ((1 + 16 * u) / (2 * ridge)))))
+      with (t * t * / (2 * ridge) * (m ^ 6 * (1 + 16 * u))) by (field; lra).
     rewrite <- (Rmult_1_r (t * t * / (2 * ridge))) at 1. apply Rmult_le_compat_l; auto.
     apply Rmult_le_pos; [apply Rle_0_sqr|lra].
-  - apply Rmult_le_compat_l; lra.
+  - now apply Rmult_le_compat_l.
 Qed.
 End Bounds.
 

@@ -117,6 +117,19 @@ Proof.
   rewrite sum_plus, !sum_minus, !sum_scal. fold (W P). unfold a, b, mean. field. lra.
 Qed.
 
+(** checker/pair_sweep.py: "On it A is 1, so M is exactly 1 + ridge, and the exact one is that plus (mean square - 1):
+    ``off``, in units of M whatever the ridge." *)
+Lemma diagonal_stored j : Rabs (M j j - (1 + ridge P))
+  <= Rabs (sum (fun i => w P i * (Z P i j * Z P i j)) (rows P) - 1)
+     + sum (fun i => w P i * Z P i j) (rows P) * sum (fun i => w P i * Z P i j) (rows P) / W P.
+Proof.
+  unfold M. rewrite cov_uncentred. destruct (Nat.eq_dec j j); [|congruence].
+  set (q := sum (fun i => w P i * (Z P i j * Z P i j)) (rows P)). set (s := sum (fun i => w P i * Z P i j) (rows P)).
+  assert (0 <= s * s / W P). { apply Rmult_le_pos; [apply Rle_0_sqr|]. left. now apply Rinv_0_lt_compat. }
+  replace (q - s * s / W P + ridge P - (1 + ridge P)) with ((q - 1) + - (s * s / W P)) by ring.
+  eapply Rle_trans; [apply Rabs_triang|]. rewrite Rabs_Ropp, (Rabs_right (s * s / W P)) by lra. lra.
+Qed.
+
 (** ** Stored moments
     checker/pair_sweep.py: "At the maximiser b of the exact q, ridge |b|^2 <= q <= v0, so q <= q_stored + 2 eps sqrt(k)
     |b| + eps k |b|^2. So it suffices that no set has q_stored > Q := v0 - 2 lower - that sum." *)

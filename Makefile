@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: quickstart test lint slow real interop fuzz attack checker clean
+.PHONY: quickstart test lint slow real interop fuzz attack checker proofs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -48,5 +48,10 @@ attack: $(STAMP)
 checker: $(STAMP)
 	$(BIN)/python -m optprobe.certificates.standalone optprobe-checker.pyz
 
+# the theorems behind the checker, by Coq: no Python
+proofs:
+	$(MAKE) --no-print-directory --directory proofs
+
 clean:
+	$(MAKE) --no-print-directory --directory proofs clean
 	rm -rf optprobe-checker.pyz $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -63,7 +63,7 @@ def test_every_command_is_one(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_are_named_are_there(document: Path) -> None:
-    tops = "optprobe|formulations|experiments|benchmarks|tests|docs"
+    tops = "optprobe|formulations|experiments|benchmarks|proofs|tests|docs"
     for name in re.findall(rf"[`(]((?:{tops})/[\w./]*\w)[`)]", document.read_text(encoding="utf-8")):
         assert (ROOT / name).exists(), name
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +373,15 @@ def test_bounds_with_rounding_never_exceed_the_truth(loss: str) -> None:
             for support, objective in zip(case.supports, case.objectives):
                 if set(inside) <= set(support) <= {*inside, *free}:
                     assert bound <= objective * (1 + 1e-9), (seed, support)
+
+
+def test_a_discount_whose_square_underflows_is_rounded_up() -> None:
+    """The least ridge makes of a square that float64 has no number for one that it has."""
+    Z, w = np.array([[1e56], [-1e56], [0.0], [0.0]]), np.array([1e-112, 1e-112, 0.5, 0.5])
+    a = np.array([[1e-114, -1e-114, 0.0, 0.0]])
+    problem = Problem(Z, np.array([1.0, -1.0, 1.0, -1.0]), w, np.array([True]), "squared", 1e-100, 1)
+    v = sum(Fraction(z) * Fraction(weight) * Fraction(dual) for z, weight, dual in zip(Z[:, 0], w, a[0]))
+    assert Fraction(duals_of(problem, a).discount[0, 0]) >= v * v / (2 * Fraction(problem.ridge)) > 0
 
 
 def test_claim_is_canonical_json_and_floats_round_trip(certificate: Certificate, tmp_path: Path) -> None:

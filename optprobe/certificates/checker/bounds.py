@@ -16,10 +16,12 @@ Floats = NDArray[np.float64]
 
 UNDERFLOW = 1e-250
 """Above what underflow adds to any sum here: 2^-1075 for each operation."""
+SUBNORMAL = 2.0**-1022
+"""Above what underflow takes off a square."""
 
 
 def gamma(n: int) -> float:
-    """n u / (1 - n u): the relative error of n roundings."""
+    """n u / (1 - n u), n u < 1: the relative error of n roundings, if nothing overflows and no product underflows."""
     return n * U / (1 - n * U)
 
 
@@ -99,11 +101,14 @@ def _feasible(problem: Problem, a: Floats) -> tuple[Floats, Floats]:
 
 
 def _discount(problem: Problem, a: Floats, v: Floats) -> Floats:
-    """Discounts rounded up, for v = Z'(w a) in any order of summation."""
+    """Discounts rounded up, for v = Z'(w a) in any order of summation.
+
+    A small ridge magnifies what underflows: v^2, or sum w a^2, where v^2 <= W sum w a^2 is below SUBNORMAL.
+    """
     n = len(problem.w)
     norm = np.sqrt((a * a) @ problem.w) * (1 + gamma(n + 8)) * 1.001 * math.sqrt(problem.w.sum())
     v_up = np.abs(v) + (gamma(n + 8) * norm + UNDERFLOW)[:, None]
-    return np.asarray(v_up * v_up * ((1 + 16 * U) / (2 * problem.ridge)))
+    return np.asarray((v_up * v_up + SUBNORMAL) * ((1 + 16 * U) / (2 * problem.ridge)))
 
 
 def _entropy(t: Floats) -> Floats:

@@ -10,9 +10,9 @@ it is largest at an end, and the inner ends are at most h(t).
 
 *Rounding of the majorant.* The D that counts is omega / w, with omega = w D as stored: three roundings from t (1 - t)
 for the computed t. Then A must be raised by ``|h'(t)| + 2 |1 / D - 1 / (t (1 - t))|`` for the D, zeta and t that are
-used (`h_majorised_rounded` of the machine-checked proofs): the latter is at most 6.1 u / D, and h'(t), which t's and
-zeta's roundings move from 0, at most 64 u (1 + |zeta|) + 16 u / D. The values of h err by 16 u (1 + |zeta| + 1 / D),
-and by 2 u / D for D. All that is below 128 u (1 + |zeta| + 1 / D); A is raised by twice that.
+used (`Majorant.h_majorised_rounded` of the machine-checked proofs): the latter is at most 6.1 u / D, and h'(t), which
+t's and zeta's roundings move from 0, at most 64 u (1 + |zeta|) + 16 u / D. The values of h err by 16 u (1 + |zeta| + 1
+/ D), and by 2 u / D for D. All that is below 128 u (1 + |zeta| + 1 / D); A is raised by twice that.
 
 *Minorant.* Let ``<u, v> = sum omega u v``, zc = zeta - c, and for any x with ``lo <= -y D (x - zc) <= 1 - lo`` let ``a
 = D (x - zc)``, ``e = sum w a = <1, x> - <1, zc>``. The dual bound of the checker, the majorant, and ``zc a + a^2 / (2

@@ -42,7 +42,7 @@ def sets_left_open(
     maximiser b of the exact q, ridge |b|^2 <= q <= v0, so q <= q_stored + 2 eps sqrt(k) |b| + eps k |b|^2. So it
     suffices that no set has q_stored > Q := v0 - 2 lower - that sum. All that follows is about the stored numbers.
 
-    *Pair bound.* Project a prefix out: conditional variances d, covariances m, correlations c with y. Let r >= 2
+    *Pair bound.* Project a prefix out: conditional variances d > 0, covariances m, correlations c with y. Let r >= 2
     columns T be left and s = r - 1. If s |m_ij| < sqrt(d_i d_j) for all pairs of T, then 2 c'b - b'Cb is
     (1/s) sum_{i<j} [2 (c_i b_i + c_j b_j) - (d_i b_i^2 + d_j b_j^2 + 2 s m_ij b_i b_j)], and each bracket is at most
     phi_ij = (c_i^2 d_j + c_j^2 d_i - 2 s m c_i c_j) / (d_i d_j - s^2 m^2). Hence a set T that gains more than the gap
@@ -117,7 +117,8 @@ ETA = 4096 * U
 class _Conditional:
     """What a prefix leaves: covariances C (diagonal d), correlations c with y, and the gain that is still missing.
 
-    ``least`` is below every conditional variance that a few columns can have, since A has ridge / (1 + ridge) in it.
+    ``least`` is below every conditional variance that a few columns can have, since A has ridge / (1 + ridge) in it;
+    it is far above the rounding of d, so that all d are positive.
     """
 
     C: Floats

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from adversarial import LOSSES, known, stated_by_moments
+from adversarial import LOSSES, Known, known, stated_by_moments
+from sealing import altered
 from test_pool import CASES, instance_of
 
 import optprobe as op
-from formulations import clusters, fit_supports
+from formulations import clusters, fit_supports, value_digest
+from optprobe.certificates.exact import verify_exact
 from optprobe.cli.main import main
 from optprobe.data import grouped
 from optprobe.engines.engine import engine_named
@@ -61,6 +64,8 @@ def test_optima_and_pools_of_allowed_sets(loss: str, engine: str, kind: str, tmp
         for exhaustive in (False, True):
             verdict = op.verify(path, instance.X, instance.y, instance.sample_weight, exhaustive=exhaustive)
             assert verdict.accepted, verdict.reason
+        exactly = verify_exact(path, instance.X, instance.y, instance.sample_weight)
+        assert exactly.outcome == "accepted", exactly.reason
         assert verdict.statement is not None
         assert verdict.statement.groups == len(set(groups.tolist()) - {-1})
         assert ", at most one of" in str(verdict)
@@ -75,6 +80,47 @@ def test_from_moments(kind: str, tmp_path: Path) -> None:
     assert one.upper_bound == pytest.approx(other.upper_bound, abs=1e-6)
     path = other.certificate().save(tmp_path / "a.cert")
     assert op.verify(path, moments=of_moments.moments).accepted
+    assert verify_exact(path, moments=of_moments.moments).outcome == "accepted"
+
+
+def both(path: Path, instance: Known) -> set[str]:
+    """What both checkers say."""
+    data = instance.X, instance.y, instance.sample_weight
+    return {op.verify(path, *data).outcome, verify_exact(path, *data).outcome}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", ["auto", "branch_and_cut"])
+def test_a_claim_about_other_groups_is_rejected_where_it_is_false(loss: str, method: str, tmp_path: Path) -> None:
+    instance = known("plain", 90, loss, 2)
+    problem = replace(instance.problem, k=2)
+    a, b = op.solve(problem).support
+    groups = np.full(problem.n_neurons, -1)
+    groups[[a, b]] = 0
+    certificate = op.solve(replace(problem, groups=groups), method).certificate()
+    assert set(certificate.claim.result.support) != {a, b}
+
+    def freed(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        del claim["problem"]["groups"], arrays["groups"]
+
+    def regrouped(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["groups"] = np.full(len(groups), -1, np.int32)
+        claim["problem"]["groups"] = value_digest(arrays["groups"])
+
+    def undigested(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["groups"] = np.full(len(groups), -1, np.int32)
+
+    def of_one_group(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["groups"] = np.zeros(len(groups), np.int32)
+        claim["problem"]["groups"] = value_digest(arrays["groups"])
+
+    def below_none(claim: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        arrays["groups"] = np.where(groups < 0, -2, groups).astype(np.int32)
+        claim["problem"]["groups"] = value_digest(arrays["groups"])
+
+    assert both(certificate.save(tmp_path / "a.cert"), instance) == {"accepted"}
+    for change in (freed, regrouped, undigested, of_one_group, below_none):
+        assert both(altered(certificate, change, tmp_path / "b.cert"), instance) == {"rejected"}, change
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -46,12 +46,12 @@ def read_claim(sealed: Sealed) -> Claim:
     data, problem = _data(claim["data"]), claim["problem"]
     _problem(problem, data)
     result = _result(claim["result"], problem, data)
-    form = POOL_FORMAT if "pool" in result else FORMAT
+    form = POOL_FORMAT if "pool" in result or "groups" in problem else FORMAT
     if sealed.form != form:
         raise Rejected(f"The file says the format {sealed.form}, and such a claim has the format {form}.")
     proof = _proof(claim["proof"], problem, data)
     _author(claim["author"])
-    return Claim(data, problem, result, proof, claim["author"], _layout(data, result, proof))
+    return Claim(data, problem, result, proof, claim["author"], _layout(data, problem, result, proof))
 
 
 def _refuse(what: str) -> Rejected:
@@ -115,7 +115,8 @@ def _data(value: object) -> dict[str, Any]:
 
 
 def _problem(value: object, data: dict[str, Any]) -> None:
-    problem = _keys(value, "claim's problem", "loss", "ridge", "k", "class_weight", "among")
+    more = ["groups"] if type(value) is dict and "groups" in value else []
+    problem = _keys(value, "claim's problem", "loss", "ridge", "k", "class_weight", "among", *more)
     _one_of(problem["loss"], "loss", *LOSSES)
     if data["kind"] == "moments" and problem["loss"] != "squared":
         raise Rejected("A claim about moments must be about the squared loss.")
@@ -124,6 +125,8 @@ def _problem(value: object, data: dict[str, Any]) -> None:
     _one_of(problem["class_weight"], "class weight", "none", "balanced")
     if problem["among"] is not None:
         _columns(problem["among"], "list of columns among", data["n_neurons"])
+    if more:
+        _digest(problem["groups"], "digest groups")
 
 
 def _result(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -212,8 +215,10 @@ def _is_record(record: dict[str, Any]) -> bool:
     return True
 
 
-def _layout(data: dict[str, Any], result: dict[str, Any], proof: dict[str, Any]) -> Layout:
+def _layout(data: dict[str, Any], problem: dict[str, Any], result: dict[str, Any], proof: dict[str, Any]) -> Layout:
     layout: Layout = {"coef": ("F64", (len(result["support"]),))}
+    if "groups" in problem:
+        layout["groups"] = ("I32", (data["n_neurons"],))
     if "pool" in result:
         layout["pool.coef"] = ("F64", (sum(len(one["support"]) for one in result["pool"]["sets"]),))
     if proof["box"] is not None:

@@ -20,6 +20,7 @@ from flint import arb, arb_mat
 
 from optprobe.certificates.exact.balls import Balls, about, add, dot, exactly, matrix
 from optprobe.certificates.exact.claim import Claim
+from optprobe.certificates.exact.pool import Groups, room
 from optprobe.certificates.exact.quadratic import value_of
 from optprobe.certificates.exact.reading import canonical, digest_of
 from optprobe.certificates.exact.standard import check_range
@@ -94,7 +95,7 @@ class MomentForm:
 
     semidefinite = False
 
-    def __init__(self, stated: Stated, claim: Claim) -> None:
+    def __init__(self, stated: Stated, claim: Claim, groups: Groups = None) -> None:
         self.ridge, self.error = arb(claim.problem["ridge"]), arb(stated.error)
         self.stated = stated
         deviation = np.sqrt(np.diag(stated.covariance))
@@ -103,7 +104,7 @@ class MomentForm:
         among = claim.problem["among"]
         columns = range(len(stated.mean)) if among is None else among
         self.candidates = [j for j in columns if kept[j]]
-        self.size = min(claim.problem["k"], len(self.candidates))
+        self.size = min(claim.problem["k"], room(self.candidates, groups))
         variance = arb(stated.target_variance)
         self.deviation = variance.sqrt()
         self.scale = {j: 1 / arb(float(stated.covariance[j, j])).sqrt() for j in self.kept}

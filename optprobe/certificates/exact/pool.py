@@ -7,6 +7,11 @@ none of the columns added, so it would lie within T: the result is new as well, 
 
 If all listed sets have ``size`` columns, then a set of that size is new or is listed itself, so the lower bound of all
 sets follows from ``rest`` and from a bound for each listed set. Else the lower bound is a part of its own, the first.
+
+Where columns have groups, a set of the claim has at most one of each, and ``size`` is at most the number of groups of
+the candidates, a column without one being a group. Then T is filled up by columns of groups that it has none of: of
+``size`` groups it has at most |T|. So "candidates that stand in none" are counted by their groups, and a set that has
+two columns of a group counts as one that contains a listed set: nothing is to be proved of it.
 """
 
 from __future__ import annotations
@@ -15,17 +20,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from optprobe.certificates.exact.reading import digest_of
 from optprobe.certificates.exact.verdict import Clock, Rejected
 
 END = -1
 """Where a path ends, in place of a column."""
+NO_GROUP = -1
+Groups = tuple[int, ...] | None
+"""The group of each column, or none at all."""
 
 
 class Listed:
-    """Sets of columns, kept as paths of rising columns from one root, and which other sets contain one of them."""
+    """Sets of columns, kept as paths of rising columns from one root, and which other sets contain one of them.
 
-    def __init__(self, sets: Iterable[Sequence[int]] = ()) -> None:
+    So does a set that has two columns of one of the ``groups``, where there are any.
+    """
+
+    def __init__(self, sets: Iterable[Sequence[int]] = (), groups: Groups = None) -> None:
         self._root: dict[int, Any] = {}
+        self.groups = groups
         for columns in sets:
             self.add(columns)
 
@@ -37,8 +52,12 @@ class Listed:
         at[END] = {}
 
     def within(self, columns: Sequence[int]) -> bool:
-        """Whether a listed set is a part of these columns, or all of them."""
+        """Whether a listed set is a part of these columns, or all of them, or two of them are of one group."""
         ordered = sorted(columns)
+        if self.groups is not None:
+            named = [self.groups[j] for j in ordered if self.groups[j] != NO_GROUP]
+            if len(named) > len(set(named)):
+                return True
         paths = [(self._root, 0)]
         while paths:
             at, begin = paths.pop()
@@ -76,27 +95,48 @@ def full(result: dict[str, Any], size: int) -> list[list[int]]:
     return sets if all(len(columns) == size for columns in sets) else []
 
 
-def parts(result: dict[str, Any], candidates: list[int], size: int) -> list[Part]:
+def room(columns: Iterable[int], groups: Groups) -> int:
+    """How many of some columns one set may have."""
+    if groups is None:
+        return len(list(columns))
+    named = [groups[j] for j in columns]
+    return len(set(named) - {NO_GROUP}) + named.count(NO_GROUP)
+
+
+def read_groups(labels: np.ndarray | None, stated: str | None) -> Groups:
+    """The groups of a file, if it has any, which must be those that the claim names by digest."""
+    if labels is None:
+        return None
+    if digest_of(labels) != stated:
+        raise Rejected("The groups are not those of the claim: the digest differs.")
+    if not (labels >= NO_GROUP).all():
+        raise Rejected(f"A column has a group below {NO_GROUP}, which stands for none.")
+    return tuple(map(int, labels))
+
+
+def parts(result: dict[str, Any], candidates: list[int], size: int, groups: Groups) -> list[Part]:
     """What is to be proved of all sets, in the order of a stored tree's parts."""
-    whole, sets = Part(result["lower_bound"], candidates), supports(result)
+    whole, sets = Part(result["lower_bound"], candidates, Listed((), groups)), supports(result)
     if not sets:
         return [whole]
     alone = {columns[0] for columns in sets if len(columns) == 1}
-    rest = Part(result["pool"]["rest"], [j for j in candidates if j not in alone], Listed(sets))
+    rest = Part(result["pool"]["rest"], [j for j in candidates if j not in alone], Listed(sets, groups))
     return [rest] if full(result, size) else [whole, rest]
 
 
-def check_listed(sets: list[list[int]], candidates: list[int], size: int, clock: Clock) -> None:
+def check_listed(sets: list[list[int]], candidates: list[int], size: int, groups: Groups, clock: Clock) -> None:
     """The listed sets are sets of the claim, none contains another, and ``size`` candidates stand in none of them."""
-    seen, left = Listed(), set(candidates)
+    seen, left, grouped = Listed(), set(candidates), Listed((), groups)
     for at, columns in enumerate(sorted(sets, key=len)):
         clock.check(lambda: f"{at:,} of {len(sets):,} listed sets compared; none refuted")  # noqa: B023
         outside = sorted(set(columns).difference(candidates))
         if outside:
             raise Rejected(f"The pool has the set {columns}, and no set of the claim has the column {outside[0]}.")
+        if grouped.within(columns):
+            raise Rejected(f"The set {columns} of the pool has two columns of one group.")
         if seen.within(columns):
             raise Rejected(f"The set {columns} of the pool stands in it twice, or contains another one of it.")
         seen.add(columns)
         left.difference_update(columns)
-    if sets and not len(left) >= size:
-        raise Rejected(f"Only {len(left)} candidates stand in no set of the pool, and {size} are needed.")
+    if sets and not room(left, groups) >= size:
+        raise Rejected(f"Only {room(left, groups)} candidates stand in no set of the pool, and {size} are needed.")

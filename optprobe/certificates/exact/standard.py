@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from optprobe.certificates.exact.pool import Groups, room
 from optprobe.certificates.exact.reading import digest_of
 from optprobe.errors import InputError
 
@@ -46,6 +47,8 @@ class Problem:
         Labels -1 and 1, and weights.
     candidates : list of int
         The columns that sets may use.
+    groups : tuple of int, or None
+        The group of each column, -1 for none: a set has at most one column of each.
     size : int
         Of the largest sets: F of smaller ones is no smaller than that of some largest one.
     """
@@ -57,10 +60,11 @@ class Problem:
     y: np.ndarray
     w: np.ndarray
     candidates: list[int]
+    groups: Groups = None
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", min(self.k, len(self.candidates)))
+        object.__setattr__(self, "size", min(self.k, room(self.candidates, self.groups)))
 
 
 def total(values: np.ndarray) -> np.ndarray:
@@ -161,9 +165,17 @@ def _standardise(X: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return Z, varies
 
 
-def state(rows: Rows, loss: str, ridge: float, k: int, class_weight: str, among: Sequence[int] | None) -> Problem:
+def state(
+    rows: Rows,
+    loss: str,
+    ridge: float,
+    k: int,
+    class_weight: str,
+    among: Sequence[int] | None,
+    groups: Groups = None,
+) -> Problem:
     """The problem of a claim about these rows."""
     w = weights(rows.y, rows.g, class_weight)
     Z, varies = standardised(rows.X, w)
     columns = range(rows.X.shape[1]) if among is None else among
-    return Problem(loss, ridge, k, Z, rows.y, w, [j for j in columns if varies[j]])
+    return Problem(loss, ridge, k, Z, rows.y, w, [j for j in columns if varies[j]], groups)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from optprobe.certificates.exact.claim import Claim, read_claim
-from optprobe.certificates.exact.pool import Part, check_listed, full, parts, supports
+from optprobe.certificates.exact.pool import Groups, Listed, Part, check_listed, full, parts, read_groups, supports
 from optprobe.certificates.exact.reading import Sealed, read
 from optprobe.certificates.exact.standard import as_rows, state
 from optprobe.certificates.exact.verdict import Clock, ExactVerdict, Proved, Rejected, Report, Undecided
@@ -105,9 +105,10 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
         if stated[name] != digest:
             raise Rejected(f"The claim is about other data: the digest of {name} differs.")
     arrays, of = sealed.arrays(claim.layout), claim.problem
-    problem = state(rows, of["loss"], of["ridge"], of["k"], of["class_weight"], of["among"])
+    groups = read_groups(arrays.get("groups"), of.get("groups"))
+    problem = state(rows, of["loss"], of["ridge"], of["k"], of["class_weight"], of["among"], groups)
     duality = Duality(problem)
-    proved = _check_upper(claim, arrays, problem.candidates, problem.size, duality.objective, clock)
+    proved = _check_upper(claim, arrays, (problem.candidates, problem.size, groups), duality.objective, clock)
     facts = _stated(claim, stated["n_neurons"] - len(problem.candidates) if of["among"] is None else None)
     return {**facts, **proved, **_lower_of_rows(claim, arrays, duality, clock), "seconds": round(clock.spent, 3)}
 
@@ -126,7 +127,7 @@ def _lower_of_rows(claim: Claim, arrays: Arrays, duality: Duality, clock: Clock)
         return Sweep(duality, part, clock)
 
     _check_own(claim, size, sweep)
-    to_prove = parts(claim.result, candidates, size)
+    to_prove = parts(claim.result, candidates, size, duality.problem.groups)
     if claim.proof["kind"] == "tree":
         tree = Tree(duality, arrays, claim.proof["box"], to_prove, clock)
         tree.check()
@@ -167,15 +168,16 @@ def _verify_moments(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> P
     if stated.made.get("class_weight", "none") != claim.problem["class_weight"]:
         raise Rejected("The class weight of the claim is not that of the moments' record.")
     arrays = sealed.arrays(claim.layout)
-    form = MomentForm(stated, claim)
+    groups = read_groups(arrays.get("groups"), claim.problem.get("groups"))
+    form = MomentForm(stated, claim, groups)
     check_semidefinite(form, clock)
-    proved = _check_upper(claim, arrays, form.candidates, form.size, form.objective, clock)
+    proved = _check_upper(claim, arrays, (form.candidates, form.size, groups), form.objective, clock)
 
     def sweep(part: Part) -> SquaredSweep:
         return SquaredSweep(form.among(part.candidates), form.size, part, clock)
 
     _check_own(claim, form.size, sweep)
-    swept = _check_sweeps(parts(claim.result, form.candidates, form.size), sweep)
+    swept = _check_sweeps(parts(claim.result, form.candidates, form.size, groups), sweep)
     facts = _stated(claim, len(stated.mean) - len(form.candidates) if claim.problem["among"] is None else None)
     return {**facts, **proved, **swept, "seconds": round(clock.spent, 3)}
 
@@ -187,17 +189,20 @@ def _stated(claim: Claim, left_out: int | None) -> Facts:
     constant = {} if left_out is None else {"constant columns left out": left_out}
     among = {} if of["among"] is None else {"among": len(of["among"])}
     stated = {name: of[name] for name in ("loss", "ridge", "class_weight", "k")}
+    digests |= {"sha256 of the groups": of["groups"]} if "groups" in of else {}
     return {**digests, "rows": data["n_rows"], "columns": data["n_neurons"], **constant, **stated, **among}
 
 
 def _check_upper(
-    claim: Claim, arrays: Arrays, candidates: list[int], size: int, objective: Objective, clock: Clock
+    claim: Claim, arrays: Arrays, sets: tuple[list[int], int, Groups], objective: Objective, clock: Clock
 ) -> Facts:
     """Statement 1, and that the listed sets are ones that may be listed and reach their upper bounds."""
-    result = claim.result
+    result, (candidates, size, groups) = claim.result, sets
     outside = sorted(set(result["support"]).difference(candidates))
     if outside:
         raise Rejected(f"The support has a column that no set of the claim has: {outside[0]}.")
+    if Listed((), groups).within(result["support"]):
+        raise Rejected("The support has two columns of one group, as no set of the claim has.")
     value = _reached(result, arrays["coef"], objective)
     proved: Facts = {
         "support": str(result["support"]),
@@ -209,14 +214,14 @@ def _check_upper(
     }
     if "pool" not in result:
         return proved
-    check_listed(supports(result), candidates, size, clock)
-    at, sets = 0, result["pool"]["sets"]
-    for number, one in enumerate(sets):
-        clock.check(lambda: f"{number:,} of {len(sets):,} listed sets reach their upper bounds")  # noqa: B023
+    check_listed(supports(result), candidates, size, groups, clock)
+    at, listed = 0, result["pool"]["sets"]
+    for number, one in enumerate(listed):
+        clock.check(lambda: f"{number:,} of {len(listed):,} listed sets reach their upper bounds")  # noqa: B023
         _reached(one, arrays["pool.coef"][at : at + len(one["support"])], objective)
         at += len(one["support"])
-    bounds = "; ".join(f"{one['support']} at most {one['upper_bound']!r}" for one in sets)
-    return {**proved, "sets listed": len(sets), "listed": bounds, "lower bound of the rest": result["pool"]["rest"]}
+    bounds = "; ".join(f"{one['support']} at most {one['upper_bound']!r}" for one in listed)
+    return {**proved, "sets listed": len(listed), "listed": bounds, "lower bound of the rest": result["pool"]["rest"]}
 
 
 def _reached(one: dict[str, Any], coef: np.ndarray, objective: Objective) -> float:

@@ -181,8 +181,10 @@ def _of_pool(result: Result, sure: str) -> str:
     if result.pool is None:
         return ""
     n, rest = len(result.pool.sets), result.pool.rest
+    if not result.pool.sets[0].support:
+        return f" Without any neuron the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
     if n == 1:
-        sets = f"a set without {', '.join(map(str, result.pool.sets[0].support)) or 'any neuron'} in it"
+        sets = f"a set without {', '.join(map(str, result.pool.sets[0].support))} in it"
     else:
         sets = f"a set that contains none of {n} listed ones"
     return f" The objective of {sets} is at least {rest:.9g} ({sure})."

@@ -64,6 +64,18 @@ def test_what_is_printed_and_cited(rows: Path, tmp_path: Path, capsys: pytest.Ca
     assert "The objective of a set that contains none of 2 listed ones is at least" in capsys.readouterr().out
 
 
+def test_a_threshold_that_no_neuron_is_needed_for(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = solved(rows, tmp_path, capsys, "--within", "1000%")
+    assert [one["support"] for one in found["pool"]] == [[]]
+    assert (found["margin"], found["unique"], found["roles"]) == (None, None, {})
+    assert main(["verify", found["certificate"], "--data", str(rows)]) == 0
+    assert "the empty set is listed, and every set contains it" in capsys.readouterr().out
+    assert main(["cite", found["certificate"]]) == 0
+    assert "Without any neuron the objective is at most 0.476527778 (claimed)." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -100,6 +100,8 @@ class Statement:
         if self.pool is None:
             return ""
         n = len(self.pool.sets)
+        if not self.pool.sets[0].support:
+            return "; the empty set is listed, and every set contains it"
         others = f"without the set {list(self.pool.sets[0].support)} in it"
         others = others if n == 1 else f"that contains none of {n:,} listed sets"
         return f"; no set {others} is below {self.pool.rest:.9g}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
     from optprobe.activations import Activations, activations_of, extract, load_labelled, neuron_map, neuron_values
+    from optprobe.causal import NeuronWeights, neuron_weights
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
     from optprobe.data import problem
@@ -36,6 +37,7 @@ _HOMES = {
     "KSparseProbe": "probe",
     "MomentProblem": "data",
     "Moments": "data",
+    "NeuronWeights": "causal",
     "OptprobeError": "errors",
     "Registry": "registry",
     "Solution": "engines",
@@ -53,6 +55,7 @@ _HOMES = {
     "moment_problem": "data",
     "neuron_map": "activations",
     "neuron_values": "activations",
+    "neuron_weights": "causal",
     "problem": "data",
     "solve": "engines",
     "solve_each": "each",
@@ -70,6 +73,7 @@ __all__ = [
     "KSparseProbe",
     "MomentProblem",
     "Moments",
+    "NeuronWeights",
     "OptprobeError",
     "Registry",
     "Solution",
@@ -89,6 +93,7 @@ __all__ = [
     "moment_problem",
     "neuron_map",
     "neuron_values",
+    "neuron_weights",
     "problem",
     "solve",
     "solve_each",

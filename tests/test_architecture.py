@@ -40,6 +40,7 @@ ROOMS = {
     "activations.extraction": ("optprobe.activations.extraction",),
     "activations.summaries": ("optprobe.activations.summaries",),
     "activations": ("optprobe.activations",),
+    "causal": ("optprobe.causal",),
     "certificates.checker": ("optprobe.certificates.checker",),
     "certificates.exact": ("optprobe.certificates.exact",),
     "certificates": ("optprobe.certificates",),
@@ -79,6 +80,7 @@ ARROWS = {
         *("ground", "activations.model", "activations.store", "activations.extraction"),
         "activations.summaries",
     ),
+    "causal": ("formulations", "ground", "activations.model"),
     "certificates.checker": (),
     "certificates.exact": ("ground",),
     "certificates": ("formulations", "ground", "certificates.checker"),
@@ -99,7 +101,7 @@ ARROWS = {
     "studies": ("ground",),
     "optprobe": (
         *("formulations", "ground", "features", "heuristics"),
-        *("activations", "certificates", "engines", "registry"),
+        *("activations", "causal", "certificates", "engines", "registry"),
     ),
     "cases": (
         *(

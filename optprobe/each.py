@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from formulations.shown import Shown, Table
 from optprobe.activations import Activations, neuron_values
 from optprobe.activations.foreign import as_array
 from optprobe.data import problem
-from optprobe.engines import Solution, solve
+from optprobe.engines import Solution, Solutions, solve
 from optprobe.errors import InputError
 
 __all__ = ["SolutionOfEach", "solve_each"]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SolutionOfEach(Shown, Mapping[Hashable, Solution]):
-    """
-    The solution of each class.
+class SolutionOfEach(Solutions[Hashable]):
+    """The solution of each class, or feature."""
 
-    Attributes
-    ----------
-    solutions : mapping
-        By class, or by feature.
-    """
-
-    solutions: Mapping[Hashable, Solution]
-
-    def __getitem__(self, name: Hashable) -> Solution:
-        return self.solutions[name]
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return iter(self.solutions)
-
-    def __len__(self) -> int:
-        return len(self.solutions)
+    name_of_names = "class"
 
     def _line(self) -> str:
-        optimal = sum(solution.optimal for solution in self.values())
         shared = len(set.intersection(*(set(solution.support) for solution in self.values())))
-        return f"{len(self)} classes, {optimal} of their optima proved; {shared} neurons stand in all of them"
-
-    def _table(self) -> Table:
-        rows = [
-            (str(name), ", ".join(map(str, s.support)), f"{s.upper_bound:.9g}", f"{s.lower_bound:.9g}", s.engine)
-            for name, s in self.items()
-        ]
-        return [("class", "neurons", "objective", "at least", "engine"), *rows]
+        return f"{len(self)} classes, {self.n_optimal} of their optima proved; {shared} neurons stand in all of them"
 
 
 def solve_each(

@@ -3,7 +3,7 @@
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import METHODS
 from optprobe.engines.outcome import SweepProof, TreeProof
-from optprobe.engines.path import SolutionPath, solve_path
+from optprobe.engines.path import SolutionPath, Solutions, solve_path
 from optprobe.engines.pool import NearOptimal, Pool
 from optprobe.engines.solution import Solution, Status
 from optprobe.engines.solve import solve
@@ -16,6 +16,7 @@ __all__ = [
     "Progress",
     "Solution",
     "SolutionPath",
+    "Solutions",
     "Status",
     "SweepProof",
     "TreeProof",

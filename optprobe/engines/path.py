@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from formulations import ProbeProblem
 from formulations.shown import Shown, Table
@@ -13,28 +13,49 @@ from optprobe.engines.solution import Solution
 from optprobe.engines.solve import solve
 from optprobe.errors import InputError
 
+Name = TypeVar("Name")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SolutionPath(Shown, Mapping[int, Solution]):
+class Solutions(Shown, Mapping[Name, Solution]):
     """
-    The solution of each k.
+    Several solutions by a name, and their table.
 
     Attributes
     ----------
-    solutions : mapping of int to Solution
-        By k, rising.
+    solutions : mapping
     """
 
-    solutions: Mapping[int, Solution]
+    solutions: Mapping[Name, Solution]
 
-    def __getitem__(self, k: int) -> Solution:
-        return self.solutions[k]
+    name_of_names: ClassVar[str]
 
-    def __iter__(self) -> Iterator[int]:
+    def __getitem__(self, name: Name) -> Solution:
+        return self.solutions[name]
+
+    def __iter__(self) -> Iterator[Name]:
         return iter(self.solutions)
 
     def __len__(self) -> int:
         return len(self.solutions)
+
+    @property
+    def n_optimal(self) -> int:
+        """How many are proved optimal."""
+        return sum(solution.optimal for solution in self.values())
+
+    def _table(self) -> Table:
+        rows = [
+            (str(name), ", ".join(map(str, s.support)), f"{s.upper_bound:.9g}", f"{s.lower_bound:.9g}", s.engine)
+            for name, s in self.items()
+        ]
+        return [(self.name_of_names, "neurons", "objective", "at least", "engine"), *rows]
+
+
+class SolutionPath(Solutions[int]):
+    """The solution of each k, rising."""
+
+    name_of_names = "k"
 
     @property
     def nested(self) -> bool:
@@ -59,15 +80,8 @@ class SolutionPath(Shown, Mapping[int, Solution]):
         return next((k for k, solution in self.items() if score(solution) >= least), None)
 
     def _line(self) -> str:
-        optimal, nested = sum(solution.optimal for solution in self.values()), "" if self.nested else "not "
-        return f"{len(self)} optima for k = {', '.join(map(str, self))}, {optimal} of them proved; sets {nested}nested"
-
-    def _table(self) -> Table:
-        rows = [
-            (str(k), ", ".join(map(str, s.support)), f"{s.upper_bound:.9g}", f"{s.lower_bound:.9g}", s.engine)
-            for k, s in self.items()
-        ]
-        return [("k", "neurons", "objective", "at least", "engine"), *rows]
+        ks, nested = ", ".join(map(str, self)), "nested" if self.nested else "not nested"
+        return f"{len(self)} optima for k = {ks}, {self.n_optimal} of them proved; sets {nested}"
 
 
 def solve_path(

@@ -42,7 +42,12 @@ def by_hand(kind: str, model: Any, layer: int) -> tuple[list[tuple[Any, Any]], A
         mlp = model.gpt_neox.layers[layer].mlp
         inputs = [(mlp.dense_h_to_4h.weight, mlp.dense_h_to_4h.bias)]
         norm = model.gpt_neox.final_layer_norm
-        return inputs, mlp.dense_4h_to_h.weight.T, model.get_output_embeddings().weight * norm.weight, "gpt_neox.final_layer_norm"
+        return (
+            inputs,
+            mlp.dense_4h_to_h.weight.T,
+            model.get_output_embeddings().weight * norm.weight,
+            "gpt_neox.final_layer_norm",
+        )
     if kind == "gpt2":
         mlp = model.transformer.h[layer].mlp
         inputs, norm = [(mlp.c_fc.weight.T, mlp.c_fc.bias)], model.transformer.ln_f

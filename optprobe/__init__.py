@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
     from optprobe.probe import KSparseProbe
     from optprobe.registry import Registry
+    from optprobe.scoring import Scores, scores
 
 _HOMES = {
     "Activations": "activations",
@@ -37,6 +38,7 @@ _HOMES = {
     "Moments": "data",
     "OptprobeError": "errors",
     "Registry": "registry",
+    "Scores": "scoring",
     "Solution": "engines",
     "SparseProbeProblem": "data",
     "Status": "engines",
@@ -51,6 +53,7 @@ _HOMES = {
     "neuron_map": "activations",
     "neuron_values": "activations",
     "problem": "data",
+    "scores": "scoring",
     "solve": "engines",
     "sparse_probe_problem": "data",
     "verify": "certificates",
@@ -67,6 +70,7 @@ __all__ = [
     "Moments",
     "OptprobeError",
     "Registry",
+    "Scores",
     "Solution",
     "SparseProbeProblem",
     "Status",
@@ -83,6 +87,7 @@ __all__ = [
     "neuron_map",
     "neuron_values",
     "problem",
+    "scores",
     "solve",
     "sparse_probe_problem",
     "verify",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from optprobe.scoring.definitions import Floats, Scores, score_values
 
+DRAWS = 1000
+"""Resamples, where nothing else is said."""
 LEVEL = 0.95
 """Share of the resamples that an interval holds; the rest is cut off in equal parts below and above."""
 
@@ -50,26 +52,43 @@ class GroupBootstrap:
         times = np.random.default_rng(seed).multinomial(len(names), uniform, size=draws)
         return cls(index.astype(np.int64), times.astype(np.float64))
 
-    def f1(self, y: Floats, f: Floats) -> Floats:
+    def scores(self, y: Floats, f: Floats, log_odds: bool = False) -> Floats:
         """
-        F1 of the positive class at threshold 0 in every resample, as `optprobe.comparison.f1` defines it.
+        The scores in every resample, as `Scores` defines them.
 
         Parameters
         ----------
         y, f : ndarray, shape (n_rows,)
-            Labels in {-1, +1} and decision values.
+            Labels in {-1, +1} and finite decision values.
+        log_odds : bool
+            Whether these are log-odds, so that there is a log-loss.
 
         Returns
         -------
-        ndarray, shape (draws,)
+        ndarray, shape (len(NAMES), draws)
+            In the order of `optprobe.scoring.NAMES`; nan in a resample that lacks the class that a score needs.
+            The difference of two such arrays is that of two methods, paired.
         """
-        n_groups = self.times.shape[1]
-        hits = self.times @ np.bincount(self.group[(f > 0) & (y > 0)], minlength=n_groups)
-        wrong = self.times @ np.bincount(self.group[(f > 0) != (y > 0)], minlength=n_groups)
-        return np.asarray(np.where(hits > 0, 2 * hits / np.maximum(2 * hits + wrong, 1.0), 0.0))
+        return score_values(y, f, log_odds, self.group, self.times)
 
 
-def percentile_interval(values: Floats) -> tuple[float, float]:
-    """The ends of the middle share `LEVEL` of the values of the resamples."""
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def interval(values: Floats) -> tuple[Scores, Scores]:
+    """
+    The ends of the middle share `LEVEL` of the scores of resamples, or of their differences.
+
+    Parameters
+    ----------
+    values : ndarray, shape (len(NAMES), draws)
+        As `GroupBootstrap.scores` returns them. Resamples in which a score is undefined are left out of its interval;
+        it has none where all are.
+
+    Returns
+    -------
+    tuple of Scores
+        The lower ends and the upper ends.
+    """
+    ends = np.full((2, len(values)), np.nan)
+    for at, row in enumerate(values):
+        if len(defined := row[np.isfinite(row)]):
+            ends[:, at] = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Scores.of(ends[0]), Scores.of(ends[1])

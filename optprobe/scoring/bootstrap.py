@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from optprobe.errors import InputError
 from optprobe.scoring.definitions import Floats, Scores, score_values
 
 DRAWS = 1000
@@ -46,7 +47,14 @@ class GroupBootstrap:
             Number of resamples.
         seed : int
             Of the draw: the same seed gives the same resamples.
+
+        Raises
+        ------
+        InputError
+            If there are no rows, or no resamples are asked for.
         """
+        if draws < 1 or not np.size(group):
+            raise InputError(f"{draws} resamples of {np.size(group)} rows have no interval: give at least one of each")
         names, index = np.unique(np.asarray(group), return_inverse=True)
         uniform = np.full(len(names), 1.0 / len(names))
         times = np.random.default_rng(seed).multinomial(len(names), uniform, size=draws)

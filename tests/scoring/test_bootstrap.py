@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from optprobe.errors import InputError
 from optprobe.scoring import LEVEL, NAMES, GroupBootstrap, interval, scores
 
 F1 = NAMES.index("f1")
@@ -47,6 +48,12 @@ def test_the_seed_decides() -> None:
     first, again, other = (GroupBootstrap.of(group, 10, seed).times for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+@pytest.mark.parametrize(("group", "draws"), [([], 5), ([0, 0, 1], 0)])
+def test_nothing_to_resample_is_refused(group: list[int], draws: int) -> None:
+    with pytest.raises(InputError, match=f"{draws} resamples of {len(group)} rows have no interval"):
+        GroupBootstrap.of(group, draws, 0)
 
 
 def test_an_interval_is_of_the_resamples_in_which_the_score_is_defined() -> None:

@@ -27,12 +27,15 @@ class Origin(Shown):
         Their labels.
     leakage : tuple of str
         What the held-out rows share with the rows of the problem, a sentence each.
+    group_test : ndarray of int, shape (n_test,), or None
+        Document of each held-out row.
     """
 
     scope: Mapping[str, Any] = field(default_factory=dict)
     X_test: NDArray[Any] | None = None
     y_test: NDArray[np.float64] | None = None
     leakage: tuple[str, ...] = ()
+    group_test: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Let nobody change the scope."""
@@ -47,4 +50,4 @@ class Origin(Shown):
 
     def __reduce__(self) -> tuple[type[Origin], tuple[Any, ...]]:
         """Pickle the scope as a dictionary."""
-        return Origin, (dict(self.scope), self.X_test, self.y_test, self.leakage)
+        return Origin, (dict(self.scope), self.X_test, self.y_test, self.leakage, self.group_test)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
     from optprobe.probe import KSparseProbe
     from optprobe.registry import Registry
+    from optprobe.scoring import Scores, scores
 
 _HOMES = {
     "Activations": "activations",
@@ -40,6 +41,7 @@ _HOMES = {
     "NeuronWeights": "causal",
     "OptprobeError": "errors",
     "Registry": "registry",
+    "Scores": "scoring",
     "Solution": "engines",
     "SolutionOfEach": "each",
     "SolutionPath": "engines",
@@ -57,6 +59,7 @@ _HOMES = {
     "neuron_values": "activations",
     "neuron_weights": "causal",
     "problem": "data",
+    "scores": "scoring",
     "solve": "engines",
     "solve_each": "each",
     "solve_path": "engines",
@@ -76,6 +79,7 @@ __all__ = [
     "NeuronWeights",
     "OptprobeError",
     "Registry",
+    "Scores",
     "Solution",
     "SolutionOfEach",
     "SolutionPath",
@@ -95,6 +99,7 @@ __all__ = [
     "neuron_values",
     "neuron_weights",
     "problem",
+    "scores",
     "solve",
     "solve_each",
     "solve_path",

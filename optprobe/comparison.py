@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from formulations import SparseProbeProblem, fit_supports, held_out_rows, with_rows
+from formulations import Fits, SparseProbeProblem, fit_supports, held_out_rows, with_rows
 from formulations.shown import Shown, Table
 from optprobe.activations.foreign import as_array, neuron_values
 from optprobe.engines.solution import Solution
 from optprobe.errors import InputError
 from optprobe.heuristics import RANKINGS, RankingScores, beam_search, forward_selection, swap_descent, top
+from optprobe.scoring import DRAWS, NAMES, GroupBootstrap, Scores, interval, score_values, scores_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,6 +27,8 @@ OPTIMUM = "optimum"
 """The name of the solution's own support, also where it is the best known one only."""
 METHODS = (*RANKINGS, "forward_selection", "beam_search", "swap_descent")
 """What a solution is compared with."""
+PARTS = ("train", "test", "low", "high", "behind", "behind_low", "behind_high")
+"""The scores of a `ComparedSupport`: columns are called ``f1_test``, ``auc_behind_low`` and so on."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,16 @@ class ComparedSupport:
         Neurons in common with that best support.
     optimal : bool or None
         Whether no set is better by more than the tolerance; None where the bounds leave it open.
-    f1_train, f1_test : float or None
-        F1 of the positive class at threshold 0, every row counted once: of the rows of positive weight that the support
-        was fitted on, and of held-out rows.
+    train : Scores
+        Of the rows of positive weight that the support was fitted on, every row counted once.
+    test : Scores or None
+        Of held-out rows.
+    low, high : Scores or None
+        Ends of the intervals of ``test``, where the documents of the held-out rows are known.
+    behind : Scores or None
+        Scores of the solution's own support minus those of this one, on the held-out rows.
+    behind_low, behind_high : Scores or None
+        Ends of the intervals of ``behind``, on the same resamples as those of ``test``.
     """
 
     method: str
@@ -56,8 +66,41 @@ class ComparedSupport:
     regret: float
     overlap: int
     optimal: bool | None
-    f1_train: float
-    f1_test: float | None
+    train: Scores
+    test: Scores | None
+    low: Scores | None
+    high: Scores | None
+    behind: Scores | None
+    behind_low: Scores | None
+    behind_high: Scores | None
+
+    @property
+    def relative_regret(self) -> float:
+        """The regret as a share of the best objective."""
+        best = self.objective - self.regret
+        return self.regret / best if best > 0 else 0.0
+
+    @property
+    def f1_train(self) -> float:
+        """F1 of ``train``."""
+        return self.train.f1
+
+    @property
+    def f1_test(self) -> float | None:
+        """F1 of ``test``."""
+        return None if self.test is None else self.test.f1
+
+    def record(self) -> dict[str, Any]:
+        """All of it in one plain dictionary: a score is called ``auc_test``, an end of its interval ``auc_low``.
+
+        Intervals and differences that are not known are left out; scores of held-out rows are None then.
+        """
+        flat = {name: value for name, value in vars(self).items() if name not in PARTS}
+        for part in PARTS:
+            found = getattr(self, part)
+            if found is not None or part == "test":
+                flat |= {f"{name}_{part}": getattr(found, name, None) for name in NAMES}
+        return flat
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,8 +120,8 @@ class Comparison(Shown):
     leakage: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
-        """The rows as plain dictionaries."""
-        return [asdict(row) for row in self.rows]
+        """The rows as plain dictionaries, see `ComparedSupport.record`."""
+        return [row.record() for row in self.rows]
 
     def to_pandas(self) -> DataFrame:
         """The rows as a data frame, best objective first; needs pandas."""
@@ -94,6 +137,7 @@ class Comparison(Shown):
 
     def _table(self) -> Table:
         best, size = self.solution.upper_bound, len(self.solution.support)
+        shown = [("F1 train", "train", "f1"), ("F1 test", "test", "f1"), ("AUC test", "test", "auc")]
         rows = [
             (
                 self._name(row),
@@ -101,12 +145,11 @@ class Comparison(Shown):
                 f"{row.regret:.2e}",
                 f"{row.regret / best:+.1%}" if best > 0 else "",
                 f"{row.overlap}/{size}",
-                f"{row.f1_train:.3f}",
-                "" if row.f1_test is None else f"{row.f1_test:.3f}",
+                *(_three_digits(getattr(getattr(row, part), name, None)) for _, part, name in shown),
             )
             for row in self.rows
         ]
-        return [("method", "objective", "regret", "relative", "shared", "F1 train", "F1 test"), *rows]
+        return [("method", "objective", "regret", "relative", "shared", *(head for head, *_ in shown)), *rows]
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *self.leakage])
@@ -126,6 +169,7 @@ def compare(
     scores: Mapping[str, Floats] | None = None,
     methods: Collection[str] | None = None,
     rankings: Mapping[str, Sequence[int]] | None = None,
+    resamples: GroupBootstrap | None = None,
 ) -> Comparison:
     """Refit the top k of every ranking and the result of every search, and set them against a solution.
 
@@ -136,7 +180,7 @@ def compare(
         Held-out rows, with labels as those of the problem were given; standardised as the training rows. By default the
         test part of the problem's origin, where it has one.
     seed : int, optional
-        Of the rankings that draw at random (default 0).
+        Of the rankings and resamples that are drawn at random (default 0).
     scores : mapping, optional
         The `RankingScores` of these rows, where they serve several problems; they have their seed.
     methods : collection of str, optional
@@ -144,6 +188,9 @@ def compare(
     rankings : mapping of str to sequence of int, optional
         Neurons that others name, the best first (see `optprobe.heuristics.read_ranking`): the first k of each are
         compared too, under its name.
+    resamples : GroupBootstrap, optional
+        Of the documents of the held-out rows, for intervals of their scores. By default `DRAWS` resamples, where the
+        held-out rows are those of the origin and it knows their documents.
 
     Raises
     ------
@@ -159,6 +206,9 @@ def compare(
         raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
     problem = with_rows(solution.problem)
     test = _held_out(problem, X_test, y_test)
+    if resamples is None and X_test is None and problem.origin.group_test is not None:
+        resamples = GroupBootstrap.of(problem.origin.group_test, DRAWS, seed or 0)
+    check_resamples(resamples, None if test is None else len(test[1]))
     scored = RankingScores(problem, seed or 0) if scores is None else scores
     named = dict(_supports(solution, scored, METHODS if methods is None else methods))
     named |= {name: _first(problem, name, neurons) for name, neurons in (rankings or {}).items()}
@@ -167,12 +217,12 @@ def compare(
     fits = fit_supports(problem, distinct)
     reference = float(fits.objective.min())
     best = set(fits.supports[int(fits.objective.argmin())]) if not solution.optimal else set(solution.support)
-    rows, used = [], problem.w > 0
+    judged = [_judged(problem, fits, at, test, resamples) for at in range(len(distinct))]
+    rows = []
     for at, (method, support) in zip(place, named.items()):
-        coef, intercept, objective = fits.coef[at], float(fits.intercept[at]), float(fits.objective[at])
+        objective = float(fits.objective[at])
         within = objective <= solution.lower_bound + solution.tolerance
         beaten = objective > reference + solution.tolerance
-        fitted = problem.Z[:, list(support)] @ coef + intercept
         rows.append(
             ComparedSupport(
                 method=method,
@@ -181,8 +231,8 @@ def compare(
                 regret=objective - reference,
                 overlap=len(best & set(support)),
                 optimal=True if within else (False if beaten else None),
-                f1_train=f1(problem.y[used], fitted[used]),
-                f1_test=None if test is None else f1(test[1], predict(problem, test[0], support, coef, intercept)),
+                train=judged[at].train,
+                **_held_out_scores(judged[at].held_out, judged[place[0]].held_out),
             )
         )
     order = sorted(rows, key=lambda row: (round(row.objective, 9), row.method != OPTIMUM, row.method))
@@ -202,6 +252,53 @@ def _held_out(
     return held_out_rows(problem, problem.origin.X_test, problem.origin.y_test)
 
 
+class _Judged(NamedTuple):
+    """The scores of a support: of the rows that it was fitted on, and of held-out rows, as they are and resampled."""
+
+    train: Scores
+    held_out: Floats | None
+
+
+def _judged(
+    problem: SparseProbeProblem,
+    fits: Fits,
+    at: int,
+    test: tuple[NDArray[Any], Floats] | None,
+    resamples: GroupBootstrap | None,
+) -> _Judged:
+    """The scores of one fit; of held-out rows an array of `NAMES` by rows as they are, then every resample."""
+    used, log_odds = problem.w > 0, problem.loss.name == "logistic"
+    support, coef, intercept = tuple(map(int, fits.supports[at])), fits.coef[at], float(fits.intercept[at])
+    fitted = problem.Z[:, list(support)] @ coef + intercept
+    train = scores_of(problem.y[used], fitted[used], log_odds)
+    if test is None:
+        return _Judged(train, None)
+    f = predict(problem, test[0], support, coef, intercept)
+    whole = score_values(test[1], f, log_odds)
+    drawn = [] if resamples is None else [resamples.scores(test[1], f, log_odds)]
+    return _Judged(train, np.hstack([whole, *drawn]))
+
+
+def _held_out_scores(own: Floats | None, best: Floats | None) -> dict[str, Scores | None]:
+    """The `PARTS` about held-out rows, of the arrays of a support and of the solution's."""
+    parts: dict[str, Scores | None] = dict.fromkeys(PARTS[1:])
+    if own is None or best is None:
+        return parts
+    for (value, low, high), found in zip((PARTS[1:4], PARTS[4:]), (own, best - own)):
+        parts[value] = Scores.of(found[:, 0])
+        if found.shape[1] > 1:
+            parts[low], parts[high] = interval(found[:, 1:])
+    return parts
+
+
+def check_resamples(resamples: GroupBootstrap | None, n_test: int | None) -> None:
+    """Raise `InputError` for resamples of other rows than the held-out ones."""
+    if resamples is not None and n_test is None:
+        raise InputError("there are no held-out rows, and resamples= has no effect: leave it out, or give X_test")
+    if resamples is not None and len(resamples.group) != n_test:
+        raise InputError(f"the resamples are of {len(resamples.group)} rows, and {n_test} are held out: give theirs")
+
+
 def check_methods(methods: Collection[str] | None) -> None:
     """Raise `InputError` for a name that is none of `METHODS`."""
     for name in methods or ():
@@ -218,11 +315,8 @@ def predict(
     return np.asarray(Z @ coef + intercept)
 
 
-def f1(y: Floats, f: Floats) -> float:
-    """F1 of the positive class where f > 0 is a positive prediction; 0 where there is no true positive."""
-    hits = np.count_nonzero((f > 0) & (y > 0))
-    wrong = np.count_nonzero((f > 0) != (y > 0))
-    return 2 * hits / (2 * hits + wrong) if hits else 0.0
+def _three_digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _first(problem: SparseProbeProblem, name: str, neurons: Sequence[int]) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ def imported(path: Path) -> set[str]:
 ROOMS = {
     "formulations": ("formulations",),
     "ground": ("optprobe.errors", "optprobe.files", "optprobe.names", "optprobe.bundled"),
+    "scoring": ("optprobe.scoring",),
     "features": ("optprobe.features",),
     "heuristics": ("optprobe.heuristics",),
     "activations.model": ("optprobe.activations.model",),
@@ -67,6 +68,7 @@ ROOMS = {
 ARROWS = {
     "formulations": (),
     "ground": ("formulations",),
+    "scoring": ("formulations", "ground"),
     "features": ("formulations", "ground"),
     "heuristics": ("formulations",),
     "activations.model": ("formulations", "ground", "features"),
@@ -97,16 +99,17 @@ ARROWS = {
         *("formulations", "ground", "heuristics", "certificates", "certificates.checker"),
         *("engines.engine", "engines.trees", "engines.sweeps"),
     ),
-    "registry": ("formulations", "ground", "certificates", "certificates.checker"),
+    "registry": ("formulations", "ground", "scoring", "certificates", "certificates.checker"),
     "studies": ("ground",),
     "optprobe": (
-        *("formulations", "ground", "features", "heuristics"),
+        *("formulations", "ground", "scoring", "features", "heuristics"),
         *("activations", "causal", "certificates", "engines", "registry"),
     ),
     "cases": (
         *(
             "formulations",
             "ground",
+            "scoring",
             "features",
             "heuristics",
             "activations",
@@ -117,7 +120,7 @@ ARROWS = {
         *("registry", "studies", "optprobe"),
     ),
     "report": (
-        *("ground", "features", "activations", "certificates", "certificates.checker", "engines"),
+        *("ground", "scoring", "features", "activations", "certificates", "certificates.checker", "engines"),
         *("registry", "studies", "optprobe", "cases"),
     ),
     "cli": (

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from adversarial import known
-from sklearn.metrics import f1_score
 
 import optprobe as op
-from formulations import sparse_probe_problem
+from formulations import fit_support, sparse_probe_problem
 from optprobe import comparison
-from optprobe.comparison import f1, predict
+from optprobe.comparison import predict
 from optprobe.heuristics import RANKINGS, Ranking
+from optprobe.scoring import GroupBootstrap, interval
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
@@ -63,16 +63,9 @@ def test_an_open_gap_leaves_optimality_open() -> None:
     assert all(row.optimal is False for row in rows if row.regret > 1e-6)
 
 
-def test_f1_is_that_of_sklearn() -> None:
-    rng = np.random.default_rng(0)
-    y, f = rng.choice([-1.0, 1.0], 50), rng.standard_normal(50)
-    assert abs(f1(y, f) - f1_score(y, np.sign(f))) < 1e-12
-    assert f1(y, -np.ones(50)) == 0.0
-
-
 @pytest.mark.parametrize("loss", ["squared", "logistic", "hinge"])
-def test_every_row_counts_once_in_f1_whatever_it_weighs_in_the_loss(loss: str) -> None:
-    """The same rows, once fitted and once held out, have one F1; rows of weight 0 are not fitted."""
+def test_every_row_counts_once_in_scores_whatever_it_weighs_in_the_loss(loss: str) -> None:
+    """The same rows, once fitted and once held out, have the same scores; rows of weight 0 are not fitted."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((200, 6))
     y = np.where(X[:, 0] + rng.standard_normal(200) > 1.8, 1, -1)
@@ -80,6 +73,9 @@ def test_every_row_counts_once_in_f1_whatever_it_weighs_in_the_loss(loss: str) -
     stated = sparse_probe_problem(X, y, 2, loss=loss, class_weight="balanced", sample_weight=weight)
     for row in op.compare(op.solve(stated), X[weight > 0], y[weight > 0]).rows:
         assert row.f1_train == row.f1_test
+        train, test = (np.array([*vars(scores).values()], dtype=float) for scores in (row.train, row.test))
+        np.testing.assert_allclose(train, test, rtol=1e-9)
+        assert (row.train.log_loss is None) == (loss != "logistic")
 
 
 TEST_X, TEST_Y = np.ones((4, 6)), np.array([0, 1, 1, 0])
@@ -153,3 +149,45 @@ def test_new_rows_are_standardised_as_the_training_rows() -> None:
     used = instance.problem.w > 0
     Z = instance.problem.Z[np.ix_(used, list(solution.support))]
     np.testing.assert_allclose(again[used], Z @ solution.coef + solution.intercept)
+
+
+def test_intervals_come_with_documents_and_are_paired() -> None:
+    """From the problem's origin, or as resamples; without documents a record has none."""
+    from optprobe.activations import LabelledActivations
+
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((120, 5))
+    y = np.where(X[:, 0] - X[:, 3] + rng.standard_normal(120) > 0, 1.0, -1.0)
+    documents = np.arange(40) // 4
+    data = LabelledActivations(X[40:], y[40:], None, None, X[:40], y[:40], documents, {})
+    best = op.solve(op.problem(data, 2, loss="logistic"))
+    rows = op.compare(best, seed=3).rows
+    resamples = GroupBootstrap.of(documents, 1000, 3)
+    assert op.compare(best, X[:40], y[:40], seed=3, resamples=resamples).rows == rows
+    apart = next(row for row in rows if row.support != rows[0].support)
+    values = []
+    for row in (rows[0], apart):
+        fit = fit_support(best.problem, row.support)
+        f = predict(best.problem, X[:40], tuple(row.support), fit.coef[0], float(fit.intercept[0]))
+        assert row.test == op.scores(y[:40], f, log_odds=True)
+        values.append(resamples.scores(y[:40], f, log_odds=True))
+        assert (row.low, row.high) == interval(values[-1])
+    assert rows[0].method == "optimum"
+    assert (apart.behind_low, apart.behind_high) == interval(values[0] - values[1])
+    assert apart.behind is not None
+    assert apart.behind.auc == rows[0].test.auc - apart.test.auc
+    record = op.compare(best, X[:40], y[:40]).records()[0]
+    assert record["auc_test"] == rows[0].test.auc
+    assert record["auc_behind"] == 0
+    assert not [name for name in record if name.endswith(("_low", "_high"))]
+    assert {name for name in op.compare(best).records()[0] if name.endswith("_high")} >= {"auc_high", "f1_behind_high"}
+    table = str(op.compare(best))
+    assert "AUC test" in table
+    assert f"{rows[0].test.auc:.3f}" in table
+
+
+def test_resamples_of_other_rows_are_refused(solved: op.Solution) -> None:
+    with pytest.raises(op.InputError, match="there are no held-out rows, and resamples= has no effect"):
+        op.compare(solved, resamples=GroupBootstrap.of([0, 0, 1], 5, 0))
+    with pytest.raises(op.InputError, match="the resamples are of 3 rows, and 4 are held out"):
+        op.compare(solved, TEST_X, TEST_Y, resamples=GroupBootstrap.of([0, 0, 1], 5, 0))

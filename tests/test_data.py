@@ -14,6 +14,7 @@ import optprobe as op
 from optprobe.activations import Activations, LabelledActivations, activations_of
 from optprobe.certificates import Certificate
 from optprobe.cli.main import main
+from optprobe.scoring import DRAWS, GroupBootstrap
 
 RNG = np.random.default_rng(8)
 X = RNG.standard_normal((90, 7)).astype(np.float32)
@@ -72,7 +73,8 @@ def test_the_test_part_is_at_hand(store: Activations, capsys: pytest.CaptureFixt
     np.testing.assert_array_equal(problem.X, parts.X_train)
     best = op.solve(problem)
     compared = op.compare(best).records()
-    assert compared == op.compare(best, parts.X_test, parts.y_test).records()
+    resamples = GroupBootstrap.of(parts.group_test, DRAWS, 0)
+    assert compared == op.compare(best, parts.X_test, parts.y_test, resamples=resamples).records()
     assert all(0 <= row["f1_test"] <= 1 for row in compared)
     command = ["compare", str(store.folder), "--feature", "first", "--layer", "0", "--k", "2", "--loss", "squared"]
     assert main([*command, "--ridge", "0.05", "--json"]) == 0

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
-from formulations import SparseProbeProblem, fit_support
+from formulations import SparseProbeProblem
 from optprobe.activations import LabelledActivations
-from optprobe.cases.bootstrap import GroupBootstrap, percentile_interval
 from optprobe.certificates import verify
-from optprobe.comparison import OPTIMUM, ComparedSupport, Floats, compare, predict
+from optprobe.comparison import OPTIMUM, PARTS, ComparedSupport, Floats, compare
 from optprobe.engines import solve
 from optprobe.errors import InputError
 from optprobe.registry import Registry
+from optprobe.scoring import NAMES, GroupBootstrap, Scores
 
 
 class Setting(NamedTuple):
@@ -36,28 +36,21 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class MethodResult(ComparedSupport):
-    """
-    A `ComparedSupport` with intervals over test documents.
+    """A `ComparedSupport` with scores of test rows, and their intervals over test documents."""
 
-    Attributes
-    ----------
-    f1_low, f1_high : float
-        Interval of ``f1_test``.
-    f1_behind, f1_behind_low, f1_behind_high : float
-        F1 of the best support minus that of this one on the test rows, and its interval on the same resamples.
-    """
+    test: Scores
+    low: Scores
+    high: Scores
+    behind: Scores
+    behind_low: Scores
+    behind_high: Scores
 
-    f1_low: float
-    f1_high: float
-    f1_behind: float
-    f1_behind_low: float
-    f1_behind_high: float
-
-    @property
-    def relative_regret(self) -> float:
-        """The regret as a share of the best objective."""
-        best = self.objective - self.regret
-        return self.regret / best if best > 0 else 0.0
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """The result whose `record` this is; TypeError or KeyError for anything else."""
+        rest = dict(record)
+        parts = {part: Scores(**{name: rest.pop(f"{name}_{part}") for name in NAMES}) for part in PARTS}
+        return cls(**(rest | parts))
 
 
 @dataclass(frozen=True)
@@ -138,14 +131,14 @@ class Case:
         return asdict(self) | {
             "support": list(self.support),
             "counts": dict(self.counts),
-            "methods": [asdict(result) for result in self.methods],
+            "methods": [result.record() for result in self.methods],
             "validation": list(self.validation),
         }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Self:
         """The case that `record` wrote; TypeError or KeyError for anything else."""
-        methods = tuple(MethodResult(**result) for result in record["methods"])
+        methods = tuple(map(MethodResult.of_record, record["methods"]))
         validation = tuple(record["validation"])
         return cls(**{**record, "support": tuple(record["support"]), "methods": methods, "validation": validation})
 
@@ -211,13 +204,8 @@ def certified_case(
     if verdict.accepted:
         registry.add(certificate, verdict)
     resamples = GroupBootstrap.of(group_test, draws, seed)
-    compared = compare(solution, X_test, y_test, seed if scores is None else None, scores, methods).rows
-    draws_of = {}
-    for row in compared:
-        fit = fit_support(problem, row.support)
-        f = predict(problem, X_test, tuple(row.support), fit.coef[0], float(fit.intercept[0]))
-        draws_of[row.method] = resamples.f1(y_test, f)
-    best = next(row for row in compared if row.method == OPTIMUM)
+    own_seed = seed if scores is None else None
+    compared = compare(solution, X_test, y_test, own_seed, scores, methods, resamples=resamples).rows
     return Case(
         feature=str(data.scope["feature"]),
         layer=int(data.scope["layer"]),
@@ -242,20 +230,5 @@ def certified_case(
         certificate=sha256,
         accepted=verdict.accepted,
         verdict=verdict.reason,
-        methods=tuple(_with_intervals(row, best, draws_of) for row in compared),
-    )
-
-
-def _with_intervals(row: ComparedSupport, best: ComparedSupport, draws_of: Mapping[str, Any]) -> MethodResult:
-    assert row.f1_test is not None
-    assert best.f1_test is not None
-    low, high = percentile_interval(draws_of[row.method])
-    behind_low, behind_high = percentile_interval(draws_of[best.method] - draws_of[row.method])
-    return MethodResult(
-        **asdict(row),
-        f1_low=low,
-        f1_high=high,
-        f1_behind=best.f1_test - row.f1_test,
-        f1_behind_low=behind_low,
-        f1_behind_high=behind_high,
+        methods=tuple(MethodResult(**vars(row)) for row in compared),
     )

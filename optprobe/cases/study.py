@@ -95,7 +95,7 @@ class CaseStudy:
     within: float | None = None
 
     name = "cases"
-    version = 1
+    version = 2
 
     def __post_init__(self) -> None:
         """Check what does not depend on the sources."""

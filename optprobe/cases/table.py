@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from optprobe.cases.case import Case
+from optprobe.comparison import PARTS
+from optprobe.scoring import NAMES
 
 
 def rows_of(case: Case) -> list[dict[str, Any]]:
@@ -38,20 +40,9 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
     return [
         {
             **stated,
-            "method": result.method,
+            **result.record(),
             "support": " ".join(map(str, result.support)),
-            "objective": result.objective,
-            "regret": result.regret,
             "relative_regret": result.relative_regret,
-            "overlap": result.overlap,
-            "optimal": result.optimal,
-            "f1_train": result.f1_train,
-            "f1_test": result.f1_test,
-            "f1_low": result.f1_low,
-            "f1_high": result.f1_high,
-            "f1_behind": result.f1_behind,
-            "f1_behind_low": result.f1_behind_low,
-            "f1_behind_high": result.f1_behind_high,
             **proved,
         }
         for result in case.methods
@@ -69,10 +60,13 @@ def csv_text(cases: Sequence[Case]) -> str:
 
 
 def parquet(cases: Sequence[Case]) -> bytes:
-    """The same rows as a parquet file."""
+    """The same rows as a parquet file; columns of scores are of floats also where none is known."""
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
     content = io.BytesIO()
-    write_table(pa.Table.from_pylist([row for case in cases for row in rows_of(case)]), content)
+    table = pa.Table.from_pylist([row for case in cases for row in rows_of(case)])
+    scores = {f"{name}_{part}" for name in NAMES for part in PARTS}
+    types = {field.name: pa.float64() if field.name in scores else field.type for field in table.schema}
+    write_table(table.cast(pa.schema(types)), content)
     return content.getvalue()

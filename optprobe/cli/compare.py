@@ -14,7 +14,7 @@ from optprobe.cli.shared import (
     solve_from,
 )
 
-HELP = "set every ranking and search against the certified optimum: objective, regret, overlap, held-out F1"
+HELP = "set every ranking and search against the certified optimum: objective, regret, overlap, held-out scores"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fill the folder with that program's documents (default: an RO-Crate)",
     )
     for action in (add, listing, show, check, export):
-        or_run = ", or what optprobe run wrote: with held-out F1" if action is export else ""
+        or_run = ", or what optprobe run wrote: with held-out scores" if action is export else ""
         about = f"the folder of the registry{or_run}"
         action.add_argument("--registry", type=Path, required=True, metavar="DIR", help=about)
 
@@ -208,7 +208,7 @@ def _export(registry: Registry, arguments: argparse.Namespace) -> int:
             results = read_results(registry.folder)
             print(*results.left_out, sep="\n", end="\n" if results.left_out else "", file=sys.stderr)
             cases = [entry.case for entry in results.entries if entry.case is not None]
-            scores = {case.certificate: case.best.f1_test for case in cases if case.best.f1_test is not None}
+            scores = {case.certificate: case.best.test for case in cases}
         registry = Registry(registry.folder / REGISTRY)
     print(export(registry, arguments.to, arguments.form, scores))
     return 0

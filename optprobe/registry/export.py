@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from optprobe.files import new_folder, write_file
 from optprobe.registry.interchange import FORMS, Proved
 from optprobe.registry.record import digests
 from optprobe.registry.registry import Registry
+from optprobe.scoring import Scores
 
 METADATA = "ro-crate-metadata.json"
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -50,7 +52,7 @@ COLUMNS = (
 
 
 def export(
-    registry: Registry, to: str | Path, form: str | None = None, f1_test: Mapping[str, float] | None = None
+    registry: Registry, to: str | Path, form: str | None = None, test: Mapping[str, Scores] | None = None
 ) -> Path:
     """Write a registry for others, whole or not at all. Returns the path.
 
@@ -61,8 +63,8 @@ def export(
         A new ``.csv`` or ``.parquet`` file for all records, or a new folder for the certificates, an RO-Crate.
     form : {"saebench", "saeprobes", "neuronpedia"}, optional
         A new folder gets documents of that program instead: of what is neither superseded nor was rejected here.
-    f1_test : mapping of str to float, optional
-        F1 of the positive class on held-out rows by the sha256 of a certificate, for the first two forms.
+    test : mapping of str to Scores, optional
+        Scores of the set on held-out rows by the sha256 of a certificate, for the first two forms.
 
     Raises
     ------
@@ -75,8 +77,8 @@ def export(
     path = Path(to)
     if form not in (None, *FORMS):
         raise InputError(f"there is no form {form!r}; give one of {', '.join(FORMS)}")
-    if f1_test is not None and form not in SCORED:
-        raise InputError(f"held-out scores are for the forms {' and '.join(SCORED)} alone: leave f1_test= out")
+    if test is not None and form not in SCORED:
+        raise InputError(f"held-out scores are for the forms {' and '.join(SCORED)} alone: leave test= out")
     if path.exists():
         raise InputError(f"{path} exists already; remove it or give another name")
     if form is None and path.suffix in (".csv", ".parquet"):
@@ -86,7 +88,7 @@ def export(
             "neither a .csv nor a .parquet file nor a folder" if form is None else f"no folder, and {form} needs one"
         )
         raise InputError(f"{path} is {wanted}: give such a name")
-    documents = {} if form is None else FORMS[form](_proved(registry, f1_test or {}))
+    documents = {} if form is None else FORMS[form](_proved(registry, test or {}))
     with new_folder(path) as folder:
         if form is None:
             _write_crate(registry, folder)
@@ -95,15 +97,16 @@ def export(
     return path
 
 
-def _proved(registry: Registry, f1_test: Mapping[str, float]) -> list[Proved]:
+def _proved(registry: Registry, test: Mapping[str, Scores]) -> list[Proved]:
     """What other programs get: every problem's best certificates that nothing speaks against, the best first."""
-    for sha256, value in f1_test.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"the held-out F1 of {sha256} is {value}: give numbers between 0 and 1")
+    for sha256, scores in test.items():
+        for name, value in vars(scores).items():
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"the held-out {name} of {sha256} is {value}: give a number, or None")
     found = [record["sha256"] for record in registry.find() if record["verified"] is not False]
     if not found:
         raise InputError(f"{registry.folder} has no certificate to export that was not rejected: add some")
-    proved = [Proved.of(registry.certificate(sha256), sha256, f1_test.get(sha256)) for sha256 in found]
+    proved = [Proved.of(registry.certificate(sha256), sha256, test.get(sha256)) for sha256 in found]
     return sorted(proved, key=lambda one: [one.record[name] for name in ("k", "upper_bound", "gap", "sha256")])
 
 

@@ -10,16 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import numpy as np
+
 from optprobe.certificates import Certificate
 from optprobe.certificates.checker import canonical
 from optprobe.certificates.citation import sentence, without_folders
 from optprobe.errors import InputError
 from optprobe.names import HOOK_NAMES, slug
 from optprobe.registry.record import ID, record_of
+from optprobe.scoring import Scores
 
 UNNAMED = "unnamed"
 UNKNOWN = -1
 """SAEBench's own number for what was not measured, where its schema asks for one."""
+
+TOPS = (1, 2, 5, 10, 20, 50, 100)
+"""Numbers of latents of which SAEBench's schema names the accuracy."""
+METRICS = {"test_f1": "f1_weighted", "test_acc": "accuracy", "test_auc": "auc"}
+"""What sae-probes calls which of our scores."""
 
 STATED = (
     *("loss", "ridge", "class_weight", "among", "n_rows", "n_neurons"),
@@ -38,18 +46,18 @@ class Proved:
     certificate : Certificate
     record : mapping
         As `record_of` gives it, without folders.
-    f1_test : float or None
-        F1 of the positive class on held-out rows.
+    test : Scores or None
+        Of its set on held-out rows.
     """
 
     certificate: Certificate
     record: Mapping[str, Any]
-    f1_test: float | None
+    test: Scores | None
 
     @classmethod
-    def of(cls, certificate: Certificate, sha256: str, f1_test: float | None) -> Proved:
+    def of(cls, certificate: Certificate, sha256: str, test: Scores | None) -> Proved:
         """The certificate whose file has this sha256."""
-        return cls(certificate, without_folders(record_of(sha256, certificate.claim)), f1_test)
+        return cls(certificate, without_folders(record_of(sha256, certificate.claim)), test)
 
     @property
     def model(self) -> str:
@@ -103,9 +111,13 @@ class Proved:
             "indices": self.record["support"],
             **{name: self.record[name] for name in STATED},
             "texts": self._words("dataset"),
-            "test_f1_positive": self.f1_test,
+            "test_f1_positive": self.score("f1"),
             "certificate": self.record["sha256"],
         }
+
+    def score(self, name: str) -> float | None:
+        """A score of the set on held-out rows, by its name in `Scores`."""
+        return None if self.test is None else getattr(self.test, name)
 
     def _words(self, name: str) -> str | None:
         value = self.record[name]
@@ -115,8 +127,10 @@ class Proved:
 def saebench(proved: Sequence[Proved]) -> dict[str, Any]:
     """By file name, a result of SAEBench's sparse probing (0.6.0) for each model, hook point and number of neurons.
 
-    Accuracies are not known: null, and -1 where the schema asks for a number. What is proved is in
-    ``eval_result_unstructured``, the one entry that keeps what the schema does not name.
+    The neurons stand where the schema has the latents of an SAE: ``sae_top_K_test_accuracy`` is that of the set of K
+    neurons, where one certificate of the feature and K has held-out scores; in the metrics it is the mean over the
+    features, where all have one. What is not known is null, and -1 where the schema asks for a number. What is proved
+    is in ``eval_result_unstructured``, the one entry that keeps what the schema does not name.
     """
     return {
         f"{'_'.join(place)}_width_{n_neurons}_eval_results.json": _saebench(group, n_neurons)
@@ -128,6 +142,7 @@ def _saebench(group: Sequence[Proved], n_neurons: int) -> dict[str, Any]:
     features = sorted({one.feature for one in group})
     sizes = {one.record["n_rows"] for one in group}
     model, hook = group[0].model, group[0].hook_name
+    accuracies = {name: _accuracies([one for one in group if one.feature == name]) for name in features}
     return {
         "eval_type_id": "sparse_probing",
         "eval_config": {
@@ -145,23 +160,51 @@ def _saebench(group: Sequence[Proved], n_neurons: int) -> dict[str, Any]:
         },
         "eval_id": str(uuid5(NAMESPACE_URL, " ".join(one.record["sha256"] for one in group))),
         "datetime_epoch_millis": int(1000 * time.time()),
-        "eval_result_metrics": {"llm": {"llm_test_accuracy": UNKNOWN}, "sae": {"sae_test_accuracy": None}},
-        "eval_result_details": [{"dataset_name": name, "llm_test_accuracy": UNKNOWN} for name in features],
+        "eval_result_metrics": {
+            "llm": {"llm_test_accuracy": UNKNOWN},
+            "sae": {"sae_test_accuracy": None, **_means([*accuracies.values()])},
+        },
+        "eval_result_details": [
+            {"dataset_name": name, "llm_test_accuracy": UNKNOWN, **accuracies[name]} for name in features
+        ],
         "sae_bench_commit_hash": "",
         "sae_lens_id": None,
         "sae_lens_release_id": None,
         "sae_lens_version": None,
         "sae_cfg_dict": {"architecture": "neurons", "model_name": model, "hook_name": hook, "d_sae": n_neurons},
-        "eval_result_unstructured": {"certificates": [one.bounds for one in group]},
+        "eval_result_unstructured": {
+            "certificates": [
+                {**one.bounds, "test_accuracy": one.score("accuracy"), "test_auc": one.score("auc")} for one in group
+            ]
+        },
     }
 
 
+def _accuracies(group: Sequence[Proved]) -> dict[str, float]:
+    """Of the certificates of one feature, the accuracies that SAEBench has a name for, where no two compete for it."""
+    found = {}
+    for k in TOPS:
+        known = [one.test.accuracy for one in group if one.record["k"] == k and one.test is not None]
+        if len(known) == 1:
+            found[f"sae_top_{k}_test_accuracy"] = known[0]
+    return found
+
+
+def _means(accuracies: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over the features of the accuracies that all of them have."""
+    shared = [name for name in accuracies[0] if all(name in one for one in accuracies)]
+    return {name: float(np.mean([one[name] for one in accuracies])) for name in shared}
+
+
 def saeprobes(proved: Sequence[Proved]) -> dict[str, Any]:
-    """By file name, the results of sae-probes (0.4.2) for each feature at a hook point, in one folder a setting."""
-    metrics = dict.fromkeys(("test_f1", "test_acc", "test_auc", "val_auc"))
-    kind = {"reg_type": "l2", "binarize": False}
+    """By file name, the results of sae-probes (0.4.2) for each feature at a hook point, in one folder a setting.
+
+    Its ``test_f1`` is the F1 of both classes weighted by their rows; what is not known is null.
+    """
+    kind = {"val_auc": None, "reg_type": "l2", "binarize": False}
     return {
-        path: [{**metrics, **one.bounds, **kind} for one in group] for path, group in _grouped(proved, _probes_path)
+        path: [{**{key: one.score(name) for key, name in METRICS.items()}, **one.bounds, **kind} for one in group]
+        for path, group in _grouped(proved, _probes_path)
     }
 
 

@@ -247,9 +247,13 @@ def read_results(folder: Path) -> Results:
 
 
 def _read_cases(folder: Path) -> tuple[dict[str, Case], list[str], set[int]]:
-    """The case of each certificate that records name, what is no record, and the numbers of resamples."""
+    """The case of each certificate that records name, what is no record, and the numbers of resamples.
+
+    A record of another version is passed over where its certificate has a record of this one.
+    """
     found: dict[str, Case] = {}
-    left_out, draws = [], set()
+    unread: dict[str, str] = {}
+    draws = set()
     for path in sorted((folder / RECORDS).glob("*.json")):
         record = read_record(folder, path.stem)
         if record is not None and record.get("study") != CaseStudy.name:
@@ -258,12 +262,15 @@ def _read_cases(folder: Path) -> tuple[dict[str, Case], list[str], set[int]]:
             case = Case.of_record(record["result"])  # type: ignore[index]
             draws.add(int(record["item"]["values"]["draws"]))  # type: ignore[index]
         except (TypeError, KeyError, ValueError):
-            left_out.append(f"The record {path.stem[:SHORTEST]} is damaged: run the study again.")
+            what = "damaged" if record is None else "of another version"
+            result = None if record is None else record["result"]
+            certificate = str(result.get("certificate")) if isinstance(result, dict) else ""
+            unread[f"The record {path.stem[:SHORTEST]} is {what}: run the study again."] = certificate
             continue
         before = found.get(case.certificate)
         if before is None or _said(case) > _said(before):
             found[case.certificate] = case
-    return found, left_out, draws
+    return found, [sentence for sentence, sha256 in unread.items() if sha256 not in found], draws
 
 
 def _agrees(case: Case, record: Mapping[str, Any]) -> bool:

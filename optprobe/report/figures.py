@@ -114,8 +114,8 @@ def held_out_figure(cases: Sequence[Case]) -> str:
             pairs = [(result, case.best) for case, result in by_method(of_setting).get(RANKING, []) if case.k == k]
             if not pairs:
                 continue
-            x, y = (np.array([pair[side].f1_test for pair in pairs]) for side in (0, 1))
-            spread = [np.array([[p[s].f1_low, p[s].f1_high] for p in pairs]).T for s in (0, 1)]
+            x, y = (np.array([pair[side].test.f1 for pair in pairs]) for side in (0, 1))
+            spread = [np.array([[p[s].low.f1, p[s].high.f1] for p in pairs]).T for s in (0, 1)]
             lines: Any = {"fmt": "none", "ecolor": colour, "elinewidth": 0.8, "alpha": 0.35}
             axes.errorbar(x, y, xerr=np.abs(spread[0] - x), yerr=np.abs(spread[1] - y), **lines)
             axes.plot(x, y, marker=f"${k}$", color=colour, markersize=8, mew=0, linestyle="none")
@@ -189,7 +189,7 @@ def _paths(axes: Axes, cases: Sequence[Case], quantity: str) -> None:
         found = {k: result for k, case in at.items() for result in case.methods if result.method == name}
         if name == CONTROL and quantity == "objective":
             continue
-        values = [result.objective if quantity == "objective" else result.f1_test for result in found.values()]
+        values = [result.objective if quantity == "objective" else result.test.f1 for result in found.values()]
         heights = np.array(values, dtype=np.float64)
         look = style_of(name)
         weight: Any = (

@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from optprobe.cases.bootstrap import LEVEL
 from optprobe.report import words
 from optprobe.report.styles import STYLES, UNKNOWN, themed
 from optprobe.report.summary import label
+from optprobe.scoring import LEVEL
 
 LONGEST = 2000
 """Characters of a text that are shown."""
@@ -103,6 +103,11 @@ def number(value: float) -> str:
 def percent(value: float) -> str:
     """A regret as a share: two digits after the point, and 0 only where it is none."""
     return "0" if value < 1e-12 else "< 0.01%" if value < 5e-5 else f"{value:.2%}"
+
+
+def score(value: float | None) -> str:
+    """A score, nothing where it is undefined."""
+    return "" if value is None else f"{value:.3f}"
 
 
 def signed(value: float) -> str:

@@ -32,6 +32,8 @@ class MethodSummary:
         Mean share of neurons in common with the best support.
     f1_test, f1_behind : float
         Means on the test rows.
+    auc_test : float or None
+        Likewise, over the cases whose test rows have both classes.
     n_above, n_below : int
         Cases in which the whole interval of ``f1_behind`` lies above or below 0.
     """
@@ -46,6 +48,7 @@ class MethodSummary:
     shared: float
     f1_test: float
     f1_behind: float
+    auc_test: float | None
     n_above: int
     n_below: int
 
@@ -75,6 +78,7 @@ def summaries(cases: Sequence[Case]) -> list[MethodSummary]:
 
 def _summary(method: str, pairs: Sequence[tuple[Case, MethodResult]]) -> MethodSummary:
     results = [result for _, result in pairs]
+    areas = [result.test.auc for result in results if result.test.auc is not None]
     return MethodSummary(
         method=method,
         n_cases=len(pairs),
@@ -87,10 +91,11 @@ def _summary(method: str, pairs: Sequence[tuple[Case, MethodResult]]) -> MethodS
         mean_relative_regret=float(np.mean([result.relative_regret for result in results])),
         worst_relative_regret=max(result.relative_regret for result in results),
         shared=float(np.mean([result.overlap / len(case.support) for case, result in pairs])),
-        f1_test=float(np.mean([result.f1_test for result in results])),
-        f1_behind=float(np.mean([result.f1_behind for result in results])),
-        n_above=sum(result.f1_behind_low > 0 for result in results),
-        n_below=sum(result.f1_behind_high < 0 for result in results),
+        f1_test=float(np.mean([result.test.f1 for result in results])),
+        f1_behind=float(np.mean([result.behind.f1 for result in results])),
+        auc_test=float(np.mean(areas)) if areas else None,
+        n_above=sum(result.behind_low.f1 > 0 for result in results),
+        n_below=sum(result.behind_high.f1 < 0 for result in results),
     )
 
 

@@ -10,7 +10,7 @@ from optprobe.certificates.checker import Pool
 from optprobe.engines.pool import roles
 from optprobe.report import words
 from optprobe.report.entries import Entry
-from optprobe.report.html import Cell, Link, Row, Table, number, percent, signed
+from optprobe.report.html import Cell, Link, Row, Table, number, percent, score, signed
 from optprobe.report.links import Links
 from optprobe.report.summary import label, summaries
 
@@ -23,7 +23,7 @@ def methods_table(setting: str, cases: Sequence[Case]) -> Table:
     ks = sorted({case.k for case in cases})
     columns = (
         *("method", "optimal in", "regret", *(f"relative, k = {k}" for k in ks), "worst", "neurons shared"),
-        *("held-out F1", "optimum better by", "interval above, below 0"),
+        *("held-out F1", "optimum better by", "interval above, below 0", "held-out AUC"),
     )
     rows = [
         Row.of(
@@ -31,7 +31,7 @@ def methods_table(setting: str, cases: Sequence[Case]) -> Table:
                 *(label(row.method), f"{row.n_optimal} of {row.n_cases}", number(row.mean_regret)),
                 *(percent(row.relative_regret[k]) if k in row.relative_regret else "" for k in ks),
                 *(percent(row.worst_relative_regret), f"{100 * row.shared:.0f}%", f"{row.f1_test:.3f}"),
-                *(signed(row.f1_behind), f"{row.n_above}, {row.n_below}"),
+                *(signed(row.f1_behind), f"{row.n_above}, {row.n_below}", score(row.auc_test)),
             ),
             "best" if at == 0 else "",
         )
@@ -158,7 +158,7 @@ def case_table(entry: Entry, case: Case, links: Links) -> Table:
     """Every method of a case beside the optimum."""
     columns = (
         *("method", "<neurons", "objective", "regret", "relative", "shared", "<optimal", "F1 train", "held-out F1"),
-        "optimum better by",
+        *("optimum better by", "held-out AUC"),
     )
     rows = [
         Row.of(
@@ -166,8 +166,9 @@ def case_table(entry: Entry, case: Case, links: Links) -> Table:
                 *(label(row.method), links.neurons(entry, row.support), f"{row.objective:.6f}", number(row.regret)),
                 *(percent(row.relative_regret), f"{row.overlap} of {len(case.support)}"),
                 "open" if row.optimal is None else "yes" if row.optimal else "no",
-                *(f"{row.f1_train:.3f}", f"{row.f1_test:.3f} [{row.f1_low:.3f}, {row.f1_high:.3f}]"),
-                f"{signed(row.f1_behind)} [{signed(row.f1_behind_low)}, {signed(row.f1_behind_high)}]",
+                *(score(row.train.f1), f"{score(row.test.f1)} [{score(row.low.f1)}, {score(row.high.f1)}]"),
+                f"{signed(row.behind.f1)} [{signed(row.behind_low.f1)}, {signed(row.behind_high.f1)}]",
+                "" if row.test.auc is None else f"{score(row.test.auc)} [{score(row.low.auc)}, {score(row.high.auc)}]",
             ),
             "best" if row.method == case.best.method else "",
         )

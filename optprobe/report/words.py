@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optprobe.cases.bootstrap import LEVEL
+from optprobe.scoring import LEVEL
 
 PAGES = ("index", "feature", "neuron", "certificate")
 """The kinds of pages, in the order in which a reader goes through them; each has a template of its name."""
@@ -95,6 +95,11 @@ GLOSSARY = (
         "optimum better by",
         "F1 of the best support minus F1 of the heuristic, with the interval on the same resamples. The optimum is "
         "that of the training objective, so it may predict worse on other documents.",
+    ),
+    (
+        "held-out AUC",
+        "Share of the pairs of a test row with the feature and one without in which the former has the larger "
+        "prediction; one half is chance. It does not depend on where a prediction counts as positive.",
     ),
     (
         "interval above, below 0",

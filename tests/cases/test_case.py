@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 from collections.abc import Callable
@@ -10,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import matthews_corrcoef, roc_auc_score
 
-from formulations import fit_supports
+from formulations import fit_support, fit_supports
 from optprobe.activations import LabelledActivations
-from optprobe.cases import Case, case, certified_case
+from optprobe.cases import Case, MethodResult, case, certified_case
+from optprobe.cases.table import csv_text, parquet
+from optprobe.comparison import PARTS, predict
 from optprobe.data import problem
 from optprobe.engines import Solution, solve
 from optprobe.errors import InputError
 from optprobe.registry import Registry
 from optprobe.report.summary import headline, summaries
+from optprobe.scoring import NAMES
 
 Rows = Callable[[str, int], LabelledActivations]
 
@@ -39,15 +44,59 @@ def test_the_case_holds_the_optimum_and_each_method_its_own_fit(rows: Rows, case
             assert result.objective == pytest.approx(own, abs=1e-9)
             assert result.optimal == (own <= objectives.min() + 1e-7)
             assert result.relative_regret == pytest.approx(own / objectives.min() - 1, abs=1e-7)
-            assert result.f1_low <= result.f1_high
-            assert result.f1_behind == found.best.f1_test - result.f1_test
-            if result.overlap == found.k:
-                assert result.f1_behind_low == result.f1_behind_high == 0
+            assert (result.train.log_loss is None) == (found.loss != "logistic")
+            for name in set(NAMES) - ({"log_loss"} if found.loss != "logistic" else set()):
+                parts = {part: getattr(getattr(result, part), name) for part in PARTS}
+                assert parts["low"] <= parts["high"]
+                assert parts["behind"] == getattr(found.best.test, name) - parts["test"]
+                assert parts["behind_low"] <= parts["behind_high"]
+                if result.overlap == found.k:
+                    assert parts["behind_low"] == parts["behind_high"] == parts["behind"] == 0
 
 
 def test_a_case_survives_json(cases: list[Case]) -> None:
     for found in cases:
-        assert Case.of_record(json.loads(json.dumps(found.record()))) == found
+        assert Case.of_record(json.loads(json.dumps(found.record(), allow_nan=False))) == found
+
+
+def test_the_scores_of_test_rows_and_their_intervals(rows: Rows, cases: list[Case]) -> None:
+    """Those of sklearn for the refitted probe, and of the same documents drawn one after another."""
+    for found in (cases[1], cases[-1]):
+        data = rows(found.feature, found.layer)
+        stated = problem(data, found.k, loss=found.loss, ridge=found.ridge, class_weight=found.class_weight)
+        draws = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=100)
+        documents = np.unique(data.group_test)
+        assert len(documents) == 12
+        for result in found.methods[::4]:
+            fit = fit_support(stated, result.support)
+            f = predict(stated, data.X_test, tuple(result.support), fit.coef[0], fit.intercept[0])
+            assert result.test.auc == pytest.approx(roc_auc_score(data.y_test, f), abs=1e-12)
+            assert result.test.matthews == pytest.approx(matthews_corrcoef(data.y_test, np.where(f > 0, 1, -1)))
+            drawn = []
+            for times in draws:
+                at = [np.tile(np.flatnonzero(data.group_test == d), n) for d, n in zip(documents, times)]
+                drawn.append(roc_auc_score(data.y_test[np.concatenate(at)], f[np.concatenate(at)]))
+            assert [result.low.auc, result.high.auc] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1e-12)
+
+
+def test_a_row_of_the_table_has_every_score_by_its_name(cases: list[Case]) -> None:
+    """And parquet has floats also where no case has a log-loss."""
+    from pyarrow import BufferReader
+    from pyarrow import parquet as reader
+
+    squared = [found for found in cases if found.loss == "squared"]
+    read = reader.read_table(BufferReader(parquet(squared)))
+    assert read.schema.field("log_loss_test").type == read.schema.field("auc_test").type == "double"
+    columns = {f"{name}_{part}" for name in NAMES for part in PARTS}
+    assert columns <= set(read.column_names)
+    listed = list(csv.DictReader(csv_text(cases).splitlines()))
+    results = [result for found in cases for result in found.methods]
+    for row, result in zip(listed, results, strict=True):
+        assert columns <= set(row)
+        assert float(row["auc_low"]) == result.low.auc
+        assert float(row["f1_behind_high"]) == result.behind_high.f1
+        assert row["log_loss_train"] == ("" if result.train.log_loss is None else str(result.train.log_loss))
+    assert read.column("matthews_behind").to_pylist() == [r.behind.matthews for c in squared for r in c.methods]
 
 
 def test_a_record_of_something_else_is_refused(cases: list[Case]) -> None:
@@ -55,6 +104,10 @@ def test_a_record_of_something_else_is_refused(cases: list[Case]) -> None:
     for wrong in ({**record, "more": 1}, {key: record[key] for key in record if key != "k"}):
         with pytest.raises(TypeError):
             Case.of_record(wrong)
+    with pytest.raises(TypeError):
+        MethodResult.of_record({**record["methods"][0], "more": 1})
+    with pytest.raises(KeyError, match="auc_low"):
+        MethodResult.of_record({key: value for key, value in record["methods"][0].items() if key != "auc_low"})
 
 
 def test_an_interrupted_solve_is_no_case(rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

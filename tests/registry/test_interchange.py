@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +43,7 @@ PROVED = {
     "certificate": str,
     "test_f1_positive": (float, NOTHING),
 }
+UNMEASURED = dict.fromkeys(("test_f1", "test_acc", "test_auc", "val_auc"))
 SHAPES: dict[str, Any] = {
     "saebench": {
         "eval_type_id": str,
@@ -170,6 +171,7 @@ def test_every_certificate_that_holds_is_there_once_with_its_bounds(
         assert (one["indices"], one["k"]) == (record["support"], record["k"])
         assert all(one[name] == record[name] for name in ("lower_bound", "upper_bound", "gap", "optimal", "loss"))
         assert one["test_f1_positive"] is None
+        assert form == "saebench" or UNMEASURED.items() <= one.items()
     assert expected == {}
     assert len({one["dataset"] for one in found if one["dataset"].startswith("unnamed")}) == 2
 
@@ -181,6 +183,30 @@ def test_saebench_has_a_document_for_each_place(registry: op.Registry, tmp_path:
     assert found[name]["eval_config"]["k_values"] == [1, 2]
     assert len(found[name]["eval_result_unstructured"]["certificates"]) == 4
     assert len({str(uuid.UUID(document["eval_id"])) for document in found.values()}) == len(found)
+
+
+def test_saebench_gets_an_accuracy_where_one_certificate_has_it(registry: op.Registry, tmp_path: Path) -> None:
+    """Two of is_red compete at k = 2; the mean over features is there where all features have one."""
+    red, *others = registry.find(feature="is_red", k=2)
+    (single,), (blue,) = registry.find(feature="is_red", k=1), registry.find(feature="is_blue")
+    assert others
+
+    def exported(name: str, *records: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        test = {record["sha256"]: op.scores(np.arange(8) < 4, np.arange(8.0) - at) for at, record in enumerate(records)}
+        found = documents(export(registry, tmp_path / name, form="saebench", test=test))
+        document = found[f"{slug('org/tiny')}_blocks.3.mlp.hook_post_width_9_eval_results.json"]
+        details = {one["dataset_name"]: one for one in document["eval_result_details"]}
+        assert misfits(document, SHAPES["saebench"]) == []
+        return details, document["eval_result_metrics"]["sae"]
+
+    details, metrics = exported("all", blue, red, single)
+    assert details["is_blue"]["sae_top_2_test_accuracy"] == 3 / 8
+    assert details["is_red"]["sae_top_2_test_accuracy"] == 2 / 8
+    assert details["is_red"]["sae_top_1_test_accuracy"] == 1 / 8
+    assert metrics == {"sae_test_accuracy": None, "sae_top_2_test_accuracy": 2.5 / 8}
+    details, metrics = exported("competing", blue, red, *others)
+    assert "sae_top_2_test_accuracy" not in details["is_red"]
+    assert metrics == {"sae_test_accuracy": None}
 
 
 def test_neurons_have_the_sets_they_stand_in(registry: op.Registry, tmp_path: Path) -> None:
@@ -260,19 +286,27 @@ def test_the_scores_of_a_run_come_along(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["run", str(tmp_path / "acts"), *given]) == 0
     results = [json.loads(path.read_text())["result"] for path in (run / "records").glob("*.json")]
     scores = {
-        result["certificate"]: row["f1_test"]
-        for result in results
-        for row in result["methods"]
-        if row["method"] == "optimum"
+        result["certificate"]: row for result in results for row in result["methods"] if row["method"] == "optimum"
     }
+    assert {result["k"] for result in results} == {1, 2}
     for form in ("saebench", "saeprobes", "neuronpedia"):
         arguments = ["registry", "export", "--registry", str(run), "--to", str(tmp_path / form), "--as", form]
         assert main(arguments) == 0
         found = documents(tmp_path / form)
         assert all(misfits(document, SHAPES[form]) == [] for document in found.values())
         if form != "neuronpedia":
-            assert {one["certificate"]: one["test_f1_positive"] for one in proofs(form, found)} == scores
-            assert len(scores) == 2
+            assert len(scores) == len(proofs(form, found)) == 2
+        for one in proofs(form, found) if form != "neuronpedia" else ():
+            row = scores[one["certificate"]]
+            assert one["test_f1_positive"] == row["f1_test"]
+            accuracy = "test_acc" if form == "saeprobes" else "test_accuracy"
+            assert (one[accuracy], one["test_auc"]) == (row["accuracy_test"], row["auc_test"])
+            assert form == "saebench" or (one["test_f1"], one["val_auc"]) == (row["f1_weighted_test"], None)
+    (document,) = documents(tmp_path / "saebench").values()
+    expected = {f"sae_top_{r['k']}_test_accuracy": scores[r["certificate"]]["accuracy_test"] for r in results}
+    unknown = {"dataset_name": "sign", "llm_test_accuracy": -1}
+    assert document["eval_result_details"] == [unknown | expected]
+    assert document["eval_result_metrics"]["sae"] == {"sae_test_accuracy": None} | expected
     record = next((run / "records").glob("*.json"))
     record.write_text("{")
     capsys.readouterr()
@@ -292,21 +326,27 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     empty.folder.mkdir()
     nameless = op.Registry(tmp_path / "nameless")
     sha256 = nameless.add(claimed())
+    perfect = op.scores([1, -1], [1.0, -1.0])
     before = {path.name for path in tmp_path.iterdir()}
     for given, to, how, sentence in (
         (registry, "there", {"form": "saebench"}, "exists already"),
         (registry, "out.json", {"form": "saebench"}, "is no folder, and saebench needs one"),
         (registry, "out.csv", {"form": "saeprobes"}, "is no folder, and saeprobes needs one"),
         (registry, "out", {"form": "sae"}, "there is no form 'sae'; give one of saebench, saeprobes, neuronpedia"),
-        (registry, "out", {"f1_test": {}}, "are for the forms saebench and saeprobes alone"),
-        (registry, "out", {"form": "neuronpedia", "f1_test": {sha256: 0.5}}, "alone: leave f1_test= out"),
-        (registry, "out", {"form": "saeprobes", "f1_test": {sha256: float("nan")}}, "give numbers between 0 and 1"),
+        (registry, "out", {"test": {}}, "are for the forms saebench and saeprobes alone"),
+        (registry, "out", {"form": "neuronpedia", "test": {sha256: perfect}}, "alone: leave test= out"),
+        (
+            registry,
+            "out",
+            {"form": "saeprobes", "test": {sha256: replace(perfect, auc=np.nan)}},
+            "auc of .* is nan: give",
+        ),
         (empty, "out", {"form": "saebench"}, "has no certificate to export"),
         (nameless, "out", {"form": "neuronpedia"}, "no certificate has neurons of a named model and layer"),
     ):
-        with pytest.raises(InputError, match=re.escape(sentence)):
+        with pytest.raises(InputError, match=sentence):
             export(given, tmp_path / to, **how)  # type: ignore[arg-type]
-        if "f1_test" not in how and how["form"] in FORMS:
+        if "test" not in how and how["form"] in FORMS:
             place = ["--registry", str(given.folder), "--to", str(tmp_path / to)]
             assert main(["registry", "export", *place, "--as", how["form"]]) == 2
             assert len(capsys.readouterr().err.splitlines()) == 1

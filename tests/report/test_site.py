@@ -261,8 +261,11 @@ def test_every_number_of_a_case_is_on_its_page(results: Results, plain: Path, ca
                 assert text in shown.text
             assert f"{'../' * (shown is feature)}{links.certificate(entry)}" in [*shown.links()]
         for result in case.methods:
-            f1 = f"{result.f1_test:.3f} [{result.f1_low:.3f}, {result.f1_high:.3f}]"
-            for text in (f"{result.objective:.6f}", f1, percent(result.relative_regret), number(result.regret)):
+            f1, auc = (
+                f"{getattr(result.test, name):.3f} [{getattr(result.low, name):.3f}, {getattr(result.high, name):.3f}]"
+                for name in ("f1", "auc")
+            )
+            for text in (f"{result.objective:.6f}", f1, auc, percent(result.relative_regret), number(result.regret)):
                 assert text in feature.text
         assert entry.sha256 in page.text
         assert f"optprobe verify {links.file(entry)} --data activations" in page.text
@@ -342,6 +345,23 @@ def test_records_that_lie_or_are_damaged_are_told(run: tuple[Path, FeatureDatase
     content = certificate.read_bytes()
     certificate.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert [sentence for sentence in read_results(folder).left_out if "registry check" in sentence]
+
+
+def test_a_record_of_another_version_is_told_until_there_is_one_of_this(
+    run: tuple[Path, FeatureDataset], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run[0], tmp_path / "copy"))
+    first, *_ = sorted((folder / "records").iterdir())
+    record = json.loads(first.read_text())
+    for method in record["result"]["methods"]:
+        method.pop("auc_low")
+    record["key"] = "0" * 64
+    record["sha256"] = digest([record["key"], record["item"], record["result"], record["ran"]])
+    older = first.with_name(f"{record['key']}.json")
+    older.write_text(json.dumps(record))
+    assert read_results(folder).left_out == ()
+    first.unlink()
+    assert read_results(folder).left_out == ("The record 000000000000 is of another version: run the study again.",)
 
 
 def test_two_models_have_pages_of_their_own(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class LabelledActivations(Shown):
     @cached_property
     def origin(self) -> Origin:
         """What a problem about the training rows keeps of the rest."""
-        return Origin(self.scope, self.X_test, self.y_test, self.leakage)
+        return Origin(self.scope, self.X_test, self.y_test, self.leakage, self.group_test)
 
     def save(self, path: str | Path) -> Path:
         """Write an `.npz` that `load_labelled` reads and the checker takes as data. Returns the path.

@@ -107,7 +107,7 @@ def quickstart(
     cases = tuple(case for study in (squared, *logistic) for case in study.cases())
     report("writing the site", 1.0)
     results = results_of(cases, Registry(folder / REGISTRY), (squared.draws,))
-    store = Store.of(Activations.open(activations), "bundled")
+    store = Store.of(Activations.open(activations), "bundled", weights=True)
     page = write_site(Site(results, "optprobe quickstart", store), folder)
     return Quickstart(cases, page, said)
 

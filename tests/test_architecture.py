@@ -120,7 +120,7 @@ ARROWS = {
         *("registry", "studies", "optprobe"),
     ),
     "report": (
-        *("ground", "scoring", "features", "activations", "certificates", "certificates.checker", "engines"),
+        *("ground", "scoring", "features", "activations", "causal", "certificates", "certificates.checker", "engines"),
         *("registry", "studies", "optprobe", "cases"),
     ),
     "cli": (

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset", help="the dataset of the store, by name or folder: show the texts of its rows")
     parser.add_argument("--tokenizer", metavar="T", help="a folder or hub name (default: that of the store's model)")
+    parser.add_argument(
+        "--weights", action="store_true", help="load the store's model with its head: weights and output tokens"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -57,10 +60,11 @@ def _store(arguments: argparse.Namespace, results: Results) -> Store | None:
     beside = arguments.folder / "activations"
     path = arguments.activations or (beside if beside.is_dir() else None)
     if path is None:
-        if arguments.dataset is not None:
-            raise InputError("--dataset is for the rows of a store, and there is none: give --activations as well")
+        for name in ("dataset", "weights"):
+            if getattr(arguments, name):
+                raise InputError(f"--{name} is about a store, and there is none: give --activations as well")
         return None
-    store = Store.of(Activations.open(path), arguments.dataset, arguments.tokenizer)
+    store = Store.of(Activations.open(path), arguments.dataset, arguments.tokenizer, arguments.weights)
     if not any(store.has(entry) for entry in results.current):
         raise InputError(f"{path} holds other activations than those that the certificates name: give theirs")
     return store

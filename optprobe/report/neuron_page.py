@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,25 @@ from optprobe.activations import (
     NeuronStatistics,
     accumulate_statistics,
     contexts,
+    load_model,
     load_tokenizer,
     read_statistics,
 )
+from optprobe.causal import NeuronWeights, neuron_weights
 from optprobe.features import FeatureDataset, load
 from optprobe.report import words
 from optprobe.report.entries import Entry
 from optprobe.report.figures import FigureOnPage, histogram_figure
 
+if TYPE_CHECKING:
+    from torch import nn
+
 HEATS = 4
 """Steps of colour behind tokens."""
 CORRELATED = 10
 """Neurons that are listed as correlated."""
+TOKENS = 10
+"""Output tokens that are named, for each side."""
 TOP = 20
 """Contexts that are shown."""
 
@@ -52,12 +59,16 @@ class TopRow:
 
 @dataclass(frozen=True)
 class NeuronDetails:
-    """What a store says of a neuron: facts, histograms, largest rows, and correlated neurons of its layer."""
+    """What a store says of a neuron: facts, histograms, largest rows, and correlated neurons of its layer.
+
+    And what its model says, where that is at hand: its weights, and the tokens that it speaks for and against.
+    """
 
     facts: tuple[tuple[str, str], ...]
     figures: tuple[FigureOnPage, ...]
     top: tuple[TopRow, ...]
     correlated: tuple[tuple[int, float], ...]
+    weights: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +88,29 @@ class Store:
     ----------
     activations : Activations
     texts : Texts or None
+    model : torch.nn.Module or None
+        The model with its language-model head.
     """
 
     activations: Activations
     texts: Texts | None = None
+    model: nn.Module | None = None
 
     @classmethod
-    def of(cls, activations: Activations, dataset: str | None = None, tokenizer: str | None = None) -> Store:
-        """A store with the texts of a dataset, by name or folder, and a tokenizer, by default that of its model."""
-        if dataset is None:
-            return cls(activations)
+    def of(
+        cls, activations: Activations, dataset: str | None = None, tokenizer: str | None = None, weights: bool = False
+    ) -> Store:
+        """A store with the texts of a dataset, by name or folder, a tokenizer, by default that of its model, and that.
+
+        The model is loaded, with its head, where the ``weights`` of its neurons are wanted.
+        """
         manifest = activations.manifest
-        source = (manifest["model"], manifest.get("revision")) if tokenizer is None else (tokenizer,)
-        return cls(activations, Texts(load(dataset), load_tokenizer(*source)))
+        own = manifest["model"], manifest.get("revision")
+        model = load_model(*own, device="cpu", head=True) if weights else None
+        if dataset is None:
+            return cls(activations, model=model)
+        source = own if tokenizer is None else (tokenizer,)
+        return cls(activations, Texts(load(dataset), load_tokenizer(*source)), model)
 
     def has(self, entry: Entry) -> bool:
         """Whether a certificate says that it is about the model, hook and dataset of this store, at a layer of it."""
@@ -124,12 +145,14 @@ class Store:
         statistics = read_statistics(self.activations, layer) or accumulate_statistics(self.activations, layer, TOP)
         values = self.activations.matrices[layer].columns(np.asarray(neurons, dtype=np.int64))
         related = _correlations(self.activations, layer, neurons, statistics)
+        weights = None if self.model is None else neuron_weights(self.model, layer)
         return [
             NeuronDetails(
                 _facts(statistics, neuron),
                 tuple(self._histograms(values[:, at], features[at])),
                 tuple(self._largest(statistics, neuron, values[:, at])),
                 _strongest(neuron, related[:, at]),
+                () if weights is None else tuple(self._weights(weights, neuron)),
             )
             for at, neuron in enumerate(neurons)
         ]
@@ -141,6 +164,20 @@ class Store:
             svg = histogram_figure(values[labels > 0], values[labels < 0], f"histogram{at}")
             found.append(FigureOnPage(f"histogram{at}", svg, words.CAPTIONS["histogram"].format(feature=feature)))
         return found
+
+    def _weights(self, weights: NeuronWeights, neuron: int) -> Iterator[tuple[str, str]]:
+        """Its weights against those of its layer, and its output tokens where the model has a head."""
+        of_inputs = zip(weights.inputs, weights.input_norms, weights.cosines)
+        for one, lengths, cosines in of_inputs:
+            yield f"length of {one.module}", _placed(lengths, neuron)
+            yield "its cosine with the output", _placed(cosines, neuron)
+            if one.bias is not None:
+                yield "its bias", _placed(one.bias, neuron)
+        yield "length of the output", _placed(weights.output_norms, neuron)
+        if weights.unembedding is not None and self.texts is not None:
+            for name, tokens in zip(("speaks for", "speaks against"), weights.tokens(neuron, TOKENS)):
+                words_of_tokens = (f"{_one_line(self.texts.tokenizer.decode([i]))} {value:+.2f}" for i, value in tokens)
+                yield name, " · ".join(words_of_tokens)
 
     def _largest(self, statistics: NeuronStatistics, neuron: int, values: NDArray[np.float32]) -> list[TopRow]:
         rows, heights = (array[:TOP].tolist() for array in statistics.top_rows(neuron))
@@ -166,6 +203,11 @@ class Store:
             heat = 0 if value is None or largest == 0 else round(HEATS * max(value, 0.0) / largest)
             found.append(Token(_one_line(text), value, heat, at == own))
         return found
+
+
+def _placed(values: NDArray[np.float32], neuron: int) -> str:
+    """A value, and the share of its layer's neurons that have less."""
+    return f"{values[neuron]:.3g}, above {(values < values[neuron]).mean():.0%} of its layer"
 
 
 def _facts(statistics: NeuronStatistics, neuron: int) -> tuple[tuple[str, str], ...]:

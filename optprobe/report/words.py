@@ -61,6 +61,11 @@ POOLS = (
     "one is as good. That there is no other is proved. A neuron that stands in all of them is indispensable for sets "
     "below the bound; one that stands in some is replaceable."
 )
+WEIGHTS = (
+    "Vectors from and into the residual stream, against those of the neurons of its layer. It speaks for the tokens "
+    "whose logits an activation of 1 raises most, through the final norm's gain and the unembedding, and against those "
+    "that it lowers most."
+)
 NO_STORE = (
     "Histogram, contexts and correlated neurons are missing: this site was made without the activations of this layer. "
     "Give them by --activations, and their texts by --dataset."

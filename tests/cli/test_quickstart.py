@@ -6,13 +6,15 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import optprobe as op
 from optprobe import quickstart as job
-from optprobe.activations import Activations
+from optprobe.activations import Activations, load_model, load_tokenizer
 from optprobe.cli.main import main
 from optprobe.errors import InputError
 from optprobe.features import load
@@ -43,7 +45,13 @@ def test_a_small_quickstart(small: job.Quickstart) -> None:
     }
     assert f"{small.cases[0].upper_bound:.6f}" in small.page.read_text(encoding="utf-8")
     neuron = small.page.parent / "neuron" / f"0-{small.cases[0].support[0]}.html"
-    assert '<span class="context"' in neuron.read_text(encoding="utf-8")
+    page = neuron.read_text(encoding="utf-8")
+    assert '<span class="context"' in page
+    model = load_model("bundled", head=True)
+    weights, own = op.neuron_weights(model, 0), small.cases[0].support[0]
+    assert f"<dd>{weights.output_norms[own]:.3g}, above" in page
+    (token, value), *_ = weights.tokens(own, 1)[0]
+    assert f"{escape(load_tokenizer('bundled').decode([token]))} {value:+.2f}" in page
 
 
 def test_the_page_names_the_command_that_solves_a_case_again(

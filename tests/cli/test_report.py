@@ -81,7 +81,8 @@ def test_the_commands_on_a_certificate_s_page_are_right(
     [
         (["nothing"], "there is no folder nothing"),
         (["empty"], "empty holds no certificates: give what optprobe run wrote, or a registry"),
-        (["REGISTRY", "--dataset", "bundled"], "--dataset is for the rows of a store, and there is none"),
+        (["REGISTRY", "--dataset", "bundled"], "--dataset is about a store, and there is none"),
+        (["REGISTRY", "--weights"], "--weights is about a store, and there is none"),
         (["RUN", "--tokenizer", "bundled"], "--tokenizer is for the texts, and there are none"),
         (["RUN", "--activations", "other"], "other holds other activations than those that the certificates name"),
         (["RUN", "--activations", "missing"], "there is no folder missing"),

@@ -27,10 +27,14 @@ AUTO, SPLIT = "auto", "split"
 
 
 def load_model(
-    name: str | Path, revision: str | None = None, device: str = "auto", dtype: str = "float32"
+    name: str | Path,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    head: bool = False,
 ) -> nn.Module:
     """
-    Load a model without its head (transformers' `AutoModel`), ready for inference.
+    Load a model (transformers' `AutoModel`, or with its head `AutoModelForCausalLM`), ready for inference.
 
     Parameters
     ----------
@@ -42,6 +46,8 @@ def load_model(
         A torch device; "auto" is the GPU if there is one; "split" divides the model among all GPUs, by accelerate.
     dtype : {"float32", "bfloat16", "float16"}
         Type of the weights.
+    head : bool, default=False
+        Whether with its language-model head.
 
     Returns
     -------
@@ -54,13 +60,14 @@ def load_model(
         If the model cannot be found or read, a weight is missing, or device or dtype is unknown.
     """
     import torch
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForCausalLM
 
     if dtype not in DTYPES:
         raise InputError(f"the type of the weights is one of {', '.join(DTYPES)}, not {dtype!r}")
     target = None if device == SPLIT else resolve_device(device)
     placed = _split() if target is None else {}
-    model, info = _load(AutoModel, name, revision, dtype=getattr(torch, dtype), output_loading_info=True, **placed)
+    kind = AutoModelForCausalLM if head else AutoModel
+    model, info = _load(kind, name, revision, dtype=getattr(torch, dtype), output_loading_info=True, **placed)
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     if missing:
         raise InputError(

@@ -112,6 +112,7 @@ def solve(
         solved = time.perf_counter()
         pooled = near_optimal(task, choice, wanted)
         seconds["pool"] = time.perf_counter() - solved
+        solution = replace(solution, interrupted=budget.interrupted)
     if pooled is None:
         return solution
     best = pooled.pool.sets[0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from adversarial import KINDS, LOSSES, Known, known
 from formulations import ProbeProblem, fit_supports
 from optprobe.certificates import verify
 from optprobe.certificates.exact import verify_exact
-from optprobe.engines import Solution, solve
+from optprobe.engines import Solution, pool_search, solve
 from optprobe.engines.engine import engine_named
+from optprobe.engines.outcome import Outcome
 
 ENGINES = {
     "squared": ("enumeration", "branch_and_cut", "outer_approximation", "milp"),
@@ -127,3 +131,26 @@ def test_the_best_sets(loss: str, engine: str, kind: str, tmp_path: Path) -> Non
     for one, value in zip(solution.pool.sets, ordered):
         assert abs(objectives[one.support] - value) < 1e-7
     assert solution.pool.rest >= solution.pool.sets[-1].upper_bound - 2 * solution.tolerance
+
+
+def test_an_interrupt_ends_the_pool_and_keeps_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = pool_search._Search.outcome
+
+    def interrupted(self: pool_search._Search, *arguments: Any) -> Outcome:
+        os.kill(os.getpid(), signal.SIGINT)
+        return search(self, *arguments)
+
+    monkeypatch.setattr(pool_search._Search, "outcome", interrupted)
+    problem = known("plain", 44, "squared", 3).problem
+    solution = solve(problem, within=0.05)
+    assert solution.interrupted
+    assert solution.optimal
+    assert solution.pool is None
+
+
+def test_no_time_for_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = known("plain", 44, "logistic", 3).problem
+    whole = solve(problem, within=0.05, time_limit=1e-6)
+    assert whole.pool is None
+    assert not whole.interrupted
+    assert whole.lower_bound <= min(every_set(problem).values())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from formulations.errors import InputError
 from formulations.problem import ProbeProblem
@@ -33,6 +31,9 @@ def clusters(problem: ProbeProblem, least: float) -> Ints:
     InputError
         For another number.
     """
+    from scipy.sparse import coo_array  # here, since whoever asks for no clusters needs numpy alone
+    from scipy.sparse.csgraph import connected_components
+
     if not 0 < least <= 1:
         raise InputError(f"the least correlation of a cluster is {least:g}: give a number above 0, at most 1")
     columns = problem.candidates

@@ -158,6 +158,8 @@ def compare(
     if solution.problem.groups is not None:
         raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
     problem = with_rows(solution.problem)
+    if problem.targets is not None:
+        raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")
     test = _held_out(problem, X_test, y_test)
     scored = RankingScores(problem, seed or 0) if scores is None else scores
     named = dict(_supports(solution, scored, METHODS if methods is None else methods))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optprobe.each import SolutionOfEach, solve_each
     from optprobe.engines import Solution, SolutionPath, Status, solve, solve_path
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
-    from optprobe.probe import KSparseProbe
+    from optprobe.probe import KSparseProbe, KSparseRegressor
     from optprobe.registry import Registry
 
 _HOMES = {
@@ -34,6 +34,7 @@ _HOMES = {
     "Comparison": "comparison",
     "InputError": "errors",
     "KSparseProbe": "probe",
+    "KSparseRegressor": "probe",
     "MomentProblem": "data",
     "Moments": "data",
     "OptprobeError": "errors",
@@ -68,6 +69,7 @@ __all__ = [
     "Comparison",
     "InputError",
     "KSparseProbe",
+    "KSparseRegressor",
     "MomentProblem",
     "Moments",
     "OptprobeError",

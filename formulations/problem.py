@@ -363,7 +363,9 @@ def sparse_probe_problem(
         One sentence that says what is wrong, where, and what to do.
     """
     matrix = checked_matrix("X", X)
-    chosen = loss_named(loss or ("logistic" if targets is None else "squared"))
+    if loss is None:
+        loss = "logistic" if targets is None else "squared"
+    chosen = loss_named(loss)
     if class_weight not in CLASS_WEIGHTS:
         raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
     return SparseProbeProblem(

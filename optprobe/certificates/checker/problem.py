@@ -76,8 +76,8 @@ def problem_of(
     candidates = allowed(varies, stated.among)
     listed = closed_by_groups(claim, arrays)
     size = min(stated.k, listed.count(np.flatnonzero(candidates)))
-    constant, of = int((~varies).sum()), (candidates, stated.loss, stated.ridge, size)
-    return Problem(Z, predicted, w, *of, constant, limits, listed, data.target)
+    constant = int((~varies).sum())
+    return Problem(Z, predicted, w, candidates, stated.loss, stated.ridge, size, constant, limits, listed, data.target)
 
 
 def _standardised_target(values: Floats, w: Floats) -> Floats:

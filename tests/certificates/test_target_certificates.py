@@ -19,6 +19,7 @@ from sealing import altered, both_bounds, claiming
 
 import optprobe as op
 from optprobe.certificates import Certificate, checker, verify
+from optprobe.certificates.checker.__main__ import main
 from optprobe.certificates.checker.bounds import _feasible, intercept_bound
 from optprobe.certificates.checker.text import parsed
 from optprobe.certificates.citation import sentence
@@ -263,6 +264,15 @@ def test_words_say_that_it_is_a_target(tmp_path: Path) -> None:
     verdict = verify(labels.save(tmp_path / "labels.cert"), data[0], data[1] > 0)
     assert "target" not in str(verdict)
     assert "target" not in json.dumps(verdict.as_json())
+
+
+def test_the_checker_alone_reads_targets_from_a_file(tmp_path: Path) -> None:
+    found, (X, t, _) = solved("plain", 0)
+    path = found.certificate().save(tmp_path / "a.cert")
+    np.savez(tmp_path / "rows.npz", X_train=X, y_train=t)
+    np.savez(tmp_path / "others.npz", X_train=X, y_train=-t)
+    assert main([str(path), str(tmp_path / "rows.npz")]) == 0
+    assert main([str(path), str(tmp_path / "others.npz")]) == 1
 
 
 def test_what_is_for_labels_refuses_targets() -> None:

@@ -110,11 +110,14 @@ def constant_point(problem: ProbeProblem) -> DualPoint:
 
 @constant_point.register(SparseProbeProblem)
 def _constant_point(problem: SparseProbeProblem) -> DualPoint:
+    if isinstance(problem.loss, Hinge):
+        return dual_point(problem, -problem.y)
     positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
-    f = np.full(problem.n_rows, np.log(positive / (1 - positive)))
     if isinstance(problem.loss, Squared):
-        f[:] = 2 * positive - 1
-    return dual_point(problem, -problem.y if isinstance(problem.loss, Hinge) else problem.loss.derivative(problem.y, f))
+        constant = 2 * positive - 1 if problem.targets is None else 0.0
+    else:
+        constant = float(np.log(positive / (1 - positive)))
+    return dual_point(problem, problem.loss.derivative(problem.y, np.full(problem.n_rows, constant)))
 
 
 @singledispatch
@@ -149,9 +152,14 @@ def _rounding_margin(problem: SparseProbeProblem) -> float:
     costs that times a bound of the intercept, ``F0 / W + sqrt(2 k F0 / (ridge W))`` with F0 <= 1 and W the weight of
     the smaller class. Both sides may err so, hence twice the sum; the same margin covers the moments of a sweep,
     ``eps k / ridge + 2 eps sqrt(k / ridge)`` with eps <= 6 gamma, halved.
+
+    Targets are standardised: ``sum w y^2`` is 1 and their mean 0 up to rounding. So dual vectors are bounded as for
+    labels, and the intercept by the bound for labels with 1 in place of W.
     """
     gamma = (problem.n_rows + 40) * 2.0**-53 + float(np.abs(problem.w @ problem.Z).max()) ** 2
-    smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
+    smaller = 1.0
+    if problem.targets is None:
+        smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
     of_discounts = problem.size / problem.ridge
     of_intercept = 1 / smaller + np.sqrt(2 * problem.size / (problem.ridge * smaller))
     return float(8 * gamma * (1 + of_discounts + of_intercept))

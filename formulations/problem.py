@@ -23,16 +23,24 @@ from formulations.losses import Loss, loss_named
 from formulations.origin import Origin
 from formulations.products import gram
 from formulations.shown import Shown, Table, facts
-from formulations.standardisation import Standardisation, normalised_weights, standardisation
+from formulations.standardisation import (
+    Standardisation,
+    normalised_weights,
+    standardisation,
+    standardised_target,
+)
 from formulations.validation import (
     CLASS_WEIGHTS,
     allowed_in_words,
+    check_classes,
+    check_varies,
     checked_among,
     checked_groups,
     checked_k,
     checked_labels,
     checked_matrix,
     checked_ridge,
+    checked_targets,
     checked_weights,
     label_array,
     value_digest,
@@ -151,7 +159,7 @@ class SparseProbeProblem(ProbeProblem):
     X : ndarray, shape (n_rows, n_neurons), float32 or float64
         Activations.
     y : ndarray, shape (n_rows,)
-        Labels in {-1.0, +1.0}.
+        Labels in {-1.0, +1.0}; or ``targets``, standardised as a column of X is: of mean 0 and mean square 1.
     w : ndarray, shape (n_rows,)
         Weights of the rows, non-negative, with sum 1.
     k : int
@@ -170,6 +178,9 @@ class SparseProbeProblem(ProbeProblem):
         The group of each column, -1 for none: a support may have one of each.
     label_values : tuple of float
         The labels as they were given, the negative class first.
+    targets : ndarray, shape (n_rows,), or None
+        The real numbers to predict as they were given; None for labels. The objective is then in units of their
+        variance, and the loss is squared.
     origin : Origin
         Where the rows came from, and the rows held out.
     """
@@ -185,7 +196,17 @@ class SparseProbeProblem(ProbeProblem):
     among: tuple[int, ...] | None = None
     groups: Ints | None = None
     label_values: tuple[float, float] = (-1.0, 1.0)
+    targets: Floats | None = None
     origin: Origin = field(default_factory=Origin)
+
+    def __post_init__(self) -> None:
+        """Refuse what is for labels alone."""
+        if self.targets is None:
+            return
+        if self.loss.name != "squared":
+            raise InputError(f"targets are real numbers, and the {self.loss.name} loss is for labels: use squared")
+        if self.class_weight != "none":
+            raise InputError("targets have no classes that could be balanced: leave class_weight out")
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what follows from them is computed again where it is needed."""
@@ -208,6 +229,26 @@ class SparseProbeProblem(ProbeProblem):
     def inv_scale(self) -> Floats:
         """The reciprocal of every column's weighted standard deviation, 0 where it is constant, shape (n_neurons,)."""
         return self.standardisation.inv_scale
+
+    @property
+    def stated_y(self) -> Floats:
+        """What a certificate names by its digest, and is verified against: the labels, or the targets as given."""
+        return self.y if self.targets is None else self.targets
+
+    def probe_as_given(self, support: Sequence[int] | Ints, coef: Floats, intercept: float) -> tuple[Floats, float]:
+        """Coefficients and intercept for X as it was given, in the units of the targets where there are such.
+
+        ``X[:, support] @ coef + intercept``, of what is returned, is what ``Z[:, support] @ coef + intercept`` predicts
+        of y, undone to the targets.
+        """
+        columns, scale = list(support), self.standardisation
+        raw = coef * scale.inv_scale[columns]
+        constant = float(intercept - raw @ (scale.shift[columns] + scale.rest[columns]))
+        if self.targets is None:
+            return raw, constant
+        of = standardisation(self.targets[:, None], self.w)
+        deviation = 1.0 / of.inv_scale[0]
+        return raw * deviation, float(constant * deviation + of.rest[0] + of.shift[0])
 
     @cached_property
     def Z(self) -> Floats:
@@ -244,8 +285,8 @@ class SparseProbeProblem(ProbeProblem):
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The `value_digest` of X and y, and of the weights that the rows came with."""
-        digests = {"X": value_digest(self.X), "y": value_digest(self.y)}
+        """The `value_digest` of X and of y or targets as given, and of the weights that the rows came with."""
+        digests = {"X": value_digest(self.X), "y" if self.targets is None else "targets": value_digest(self.stated_y)}
         return digests if self.sample_weight is None else {**digests, "weights": value_digest(self.sample_weight)}
 
     def restated(self, *, k: int | None = None, ridge: float | None = None, loss: str | None = None) -> Self:
@@ -269,15 +310,16 @@ class SparseProbeProblem(ProbeProblem):
 
     @property
     def _rows(self) -> str:
-        return f"on {self.n_rows} rows"
+        return f"on {self.n_rows} rows" + ("" if self.targets is None else " with targets")
 
 
 def sparse_probe_problem(
     X: ArrayLike,
-    y: ArrayLike,
-    k: int,
+    y: ArrayLike | None = None,
+    k: int | None = None,
     *,
-    loss: str = "logistic",
+    targets: ArrayLike | None = None,
+    loss: str | None = None,
     ridge: float = 0.01,
     class_weight: str = "none",
     sample_weight: ArrayLike | None = None,
@@ -296,12 +338,16 @@ def sparse_probe_problem(
         Two distinct numbers; the larger is the positive class.
     k : int
         1 <= k <= n_neurons.
+    targets : array_like, shape (n_rows,)
+        In place of y: real numbers to predict, which vary. They are standardised as a column of X is, so that the
+        squared loss and the ridge are in units of their variance.
     loss : {"squared", "logistic", "hinge"}
+        The default is logistic for labels; for targets it is squared, the only one.
     ridge : float
         Positive. With the squared loss it may be 0: then sets can be fitted, but no bound says how good they are.
     class_weight : {"none", "balanced"}
     sample_weight : array_like, shape (n_rows,), optional
-        Non-negative; both classes must keep a positive weight.
+        Non-negative; both classes must keep a positive weight, or targets that vary.
     among : sequence of int, optional
         The only columns that a support may use.
     forbidden : sequence of int, optional
@@ -317,25 +363,47 @@ def sparse_probe_problem(
         One sentence that says what is wrong, where, and what to do.
     """
     matrix = checked_matrix("X", X)
-    labels, values = checked_labels(y, len(matrix))
+    if loss is None:
+        loss = "logistic" if targets is None else "squared"
     chosen = loss_named(loss)
     if class_weight not in CLASS_WEIGHTS:
         raise InputError(f"the class weight {class_weight!r} is unknown: use one of {', '.join(CLASS_WEIGHTS)}")
-    given = None if sample_weight is None else checked_weights(labels, sample_weight)
     return SparseProbeProblem(
         X=matrix,
-        y=labels,
-        w=normalised_weights(labels, np.ones(len(labels)) if given is None else given, class_weight == "balanced"),
+        **_predicted(y, targets, sample_weight, class_weight, len(matrix)),
         k=checked_k(k, matrix.shape[1]),
         loss=chosen,
         ridge=checked_ridge(ridge, chosen),
         class_weight=class_weight,
-        sample_weight=given,
         among=checked_among(among, forbidden, matrix.shape[1]),
         groups=checked_groups(groups, matrix.shape[1]),
-        label_values=values,
         origin=origin or Origin(),
     )
+
+
+def _predicted(
+    y: ArrayLike | None,
+    targets: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    class_weight: str,
+    n_rows: int,
+) -> dict[str, Any]:
+    """The fields of a problem that say what is predicted, and with which weights."""
+    if y is not None and targets is None:
+        labels, values = checked_labels(y, n_rows)
+        given = None if sample_weight is None else checked_weights(n_rows, sample_weight)
+        weights = np.ones(n_rows) if given is None else given
+        check_classes(labels, weights)
+        w = normalised_weights(labels, weights, class_weight == "balanced")
+        return {"y": labels, "w": w, "sample_weight": given, "label_values": values}
+    if y is not None or targets is None:
+        raise InputError("a problem predicts labels or targets: give y or targets=, one of the two")
+    numbers = checked_targets(targets, n_rows)
+    given = None if sample_weight is None else checked_weights(n_rows, sample_weight)
+    weights = np.ones(n_rows) if given is None else given
+    check_varies(numbers, weights)
+    w = normalised_weights(numbers, weights, False)
+    return {"y": standardised_target(numbers, w), "w": w, "sample_weight": given, "targets": numbers}
 
 
 def held_out_rows(problem: SparseProbeProblem, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], Floats]:

@@ -83,6 +83,16 @@ def standardisation(X: NDArray[Any], w: Floats) -> Standardisation:
     return Standardisation(shift, rest, inv_scale)
 
 
+def standardised_target(targets: Floats, w: Floats) -> Floats:
+    """Targets, shape (n_rows,), that vary, standardised as one more column; 0 on rows of weight 0.
+
+    So the squared loss and the ridge of a problem are in units of the targets' variance.
+    """
+    y = np.asarray(standardisation(targets[:, None], w).apply(targets[:, None])[:, 0])
+    y[w == 0] = 0.0
+    return y
+
+
 def _of_columns(x: Floats, w: Floats, total_weight: Floats) -> tuple[Floats, Floats, Floats]:
     """Shift, rest and inv_scale of columns that vary; overwrites them."""
     means = []

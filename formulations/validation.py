@@ -83,10 +83,27 @@ def _array(name: str, given: ArrayLike) -> NDArray[Any]:
         raise InputError(f"{name} is no array ({said}): give numbers in rows of one length") from error
 
 
-def checked_weights(y: Floats, sample_weight: ArrayLike) -> Floats:
+def checked_targets(targets: ArrayLike, n_rows: int) -> Floats:
+    """Real numbers to predict, one for each row."""
+    given = _array("targets", targets)
+    if given.shape != (n_rows,):
+        raise InputError(f"the targets have shape {given.shape} and X has {n_rows} rows: give one for each row")
+    if given.dtype.kind not in "fiub":
+        raise InputError(f"the targets are values of type {given.dtype}: give numbers")
+    values = given.astype(np.float64)
+    if not (usable := np.isfinite(values) & in_range(values)).all():
+        row = int(np.argmin(usable))
+        raise InputError(
+            f"the target of row {row} is {values[row]:g}: give finite numbers that are 0 or of an absolute value "
+            f"between {LEAST:g} and {LARGEST:g}"
+        )
+    return values
+
+
+def checked_weights(n_rows: int, sample_weight: ArrayLike) -> Floats:
     given = np.asarray(sample_weight)
-    if given.shape != y.shape or given.dtype.kind not in "fiub":
-        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {len(y)} rows")
+    if given.shape != (n_rows,) or given.dtype.kind not in "fiub":
+        raise InputError(f"the weights have shape {given.shape}: give one number for each of the {n_rows} rows")
     weights = given.astype(np.float64)
     if not (np.isfinite(weights) & (weights >= 0)).all():
         row = int(np.flatnonzero(~np.isfinite(weights) | (weights < 0))[0])
@@ -94,10 +111,23 @@ def checked_weights(y: Floats, sample_weight: ArrayLike) -> Floats:
     if (beyond := ~in_range(weights)).any():
         row = int(np.flatnonzero(beyond)[0])
         raise InputError(f"the weight of row {row} is {weights[row]:g}: rescale it into {LEAST:g} to {LARGEST:g}")
+    return weights
+
+
+def check_classes(y: Floats, weights: Floats) -> None:
+    """Raise `InputError` where no row of a class has a positive weight."""
     for name, rows in (("positive", y > 0), ("negative", y < 0)):
         if not (weights[rows] > 0).any():
             raise InputError(f"every row of the {name} class has weight zero: give both classes a positive weight")
-    return weights
+
+
+def check_varies(targets: Floats, weights: Floats) -> None:
+    """Raise `InputError` where the targets of all rows of positive weight are equal, or there is no such row."""
+    used = targets[weights > 0]
+    if not len(used):
+        raise InputError("every row has weight zero: give some rows a positive weight")
+    if not used.min() < used.max():
+        raise InputError(f"every target is {used[0]:g}, where rows have a weight: give targets that vary")
 
 
 def in_range(values: Floats) -> NDArray[np.bool_]:
@@ -106,7 +136,7 @@ def in_range(values: Floats) -> NDArray[np.bool_]:
     return np.asarray((size == 0) | ((size >= LEAST) & (size <= LARGEST)))
 
 
-def checked_k(k: int, n_neurons: int) -> int:
+def checked_k(k: int | None, n_neurons: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
         raise InputError(f"k is {k!r}: give an integer between 1 and {n_neurons}")
     if not 1 <= k <= n_neurons:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optprobe.each import SolutionOfEach, solve_each
     from optprobe.engines import Solution, SolutionPath, Status, solve, solve_path
     from optprobe.errors import CertificateRejected, InputError, OptprobeError, StoreDamaged, UnsupportedProblem
-    from optprobe.probe import KSparseProbe
+    from optprobe.probe import KSparseProbe, KSparseRegressor
     from optprobe.registry import Registry
     from optprobe.scoring import Scores, scores
 
@@ -36,6 +36,7 @@ _HOMES = {
     "Comparison": "comparison",
     "InputError": "errors",
     "KSparseProbe": "probe",
+    "KSparseRegressor": "probe",
     "MomentProblem": "data",
     "Moments": "data",
     "NeuronWeights": "causal",
@@ -74,6 +75,7 @@ __all__ = [
     "Comparison",
     "InputError",
     "KSparseProbe",
+    "KSparseRegressor",
     "MomentProblem",
     "Moments",
     "NeuronWeights",

@@ -205,6 +205,8 @@ def compare(
     if solution.problem.groups is not None:
         raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
     problem = with_rows(solution.problem)
+    if problem.targets is not None:
+        raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")
     test = _held_out(problem, X_test, y_test)
     if resamples is None and X_test is None and problem.origin.group_test is not None:
         resamples = GroupBootstrap.of(problem.origin.group_test, DRAWS, seed or 0)

@@ -26,9 +26,10 @@ def problem(
     k: int,
     *,
     labels: ArrayLike | None = None,
+    targets: ArrayLike | None = None,
     feature: str | None = None,
     layer: int | None = None,
-    loss: str = "logistic",
+    loss: str | None = None,
     ridge: float = 0.01,
     class_weight: str = "none",
     among: Sequence[int] | NDArray[np.int64] | None = None,
@@ -44,13 +45,16 @@ def problem(
     ----------
     source : Activations, LabelledActivations, path or array_like
         What holds labels: a store of activations, open or by its path, and then the training part of
-        `load_labelled`; an `.npz` that it reads; or its rows. With ``labels``, anything that
-        `optprobe.activations.neuron_values` takes, a tensor or a cache for example, all of whose rows are used.
+        `load_labelled`; an `.npz` that it reads; or its rows. With ``labels`` or ``targets``, anything
+        that `optprobe.activations.neuron_values` takes, a tensor or a cache for example, all of whose rows are used.
     k : int
     labels : array_like, shape (n_rows,)
         Two distinct numbers, the larger the positive class; for what has no labels of its own.
+    targets : array_like, shape (n_rows,)
+        Real numbers to predict in place of labels, by the squared loss.
     feature, layer : str and int, optional
-        Which part of a store, where it has several; with ``labels``, ``layer`` is that of a TransformerLens cache.
+        Which part of a store, where it has several; beside labels or targets, ``layer`` is that of a TransformerLens
+        cache.
     loss, ridge, class_weight, among, forbidden, groups
         As in `formulations.sparse_probe_problem`; and ``groups="cluster:0.9"`` makes the clusters of neurons whose
         absolute correlation is at least 0.9 (`formulations.clusters`).
@@ -60,12 +64,13 @@ def problem(
     InputError
         If feature and layer are missing, unknown or without effect, or the rows or parameters cannot be used.
     """
-    if labels is not None:
+    if labels is not None or targets is not None:
+        name = "labels" if targets is None else "targets"
         if isinstance(source, Activations | LabelledActivations):
-            raise InputError("these activations have labels of their own: leave labels= out, or give the values alone")
+            raise InputError(f"these activations have labels of their own: leave {name}= out, or give the values alone")
         if feature is not None:
-            raise InputError("labels= states the feature, and feature= has no effect beside it: leave one of them out")
-        X, y = neuron_values(source, layer=layer), as_array(labels)
+            raise InputError(f"{name}= states the feature, and feature= has no effect beside it: leave one of them out")
+        X, y = neuron_values(source, layer=layer), None if labels is None else as_array(labels)
         weights, origin = None, None
     else:
         rows = _labelled(source, feature, layer)
@@ -74,6 +79,7 @@ def problem(
         X,
         y,
         k,
+        targets=None if targets is None else as_array(targets),
         loss=loss,
         ridge=ridge,
         class_weight=class_weight,

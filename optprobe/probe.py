@@ -1,4 +1,4 @@
-"""`KSparseProbe`: the certified k-sparse probe as a scikit-learn classifier."""
+"""The certified k-sparse probe as a scikit-learn classifier, `KSparseProbe`, and regressor, `KSparseRegressor`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from formulations import sparse_probe_problem
+from formulations import SparseProbeProblem, sparse_probe_problem
 from optprobe.engines import solve
 from optprobe.errors import InputError
 
@@ -32,7 +32,33 @@ def _has_probabilities(probe: KSparseProbe) -> bool:
     return True
 
 
-class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Certified(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: they solve a problem, keep its certificate, and select its support."""
+
+    def _solve(self, problem: SparseProbeProblem) -> tuple[Floats, float]:
+        """Set what does not depend on what is predicted; returns coefficients and intercept for X as given."""
+        solution = solve(problem, self.method, self.time_limit, self.tolerance)
+        if solution.interrupted:
+            raise KeyboardInterrupt
+        self.support_ = np.array(solution.support, dtype=np.int64)
+        self.lower_bound_, self.upper_bound_, self.gap_ = solution.lower_bound, solution.upper_bound, solution.gap
+        self.status_ = solution.status_sentence
+        self.solution_ = solution
+        self.certificate_ = solution.certificate()
+        coef = np.zeros(problem.n_neurons)
+        coef[self.support_], intercept = problem.probe_as_given(solution.support, solution.coef, solution.intercept)
+        return coef, intercept
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "solution_"}
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        check_is_fitted(self)
+        return np.isin(np.arange(self.n_features_in_), self.support_)
+
+
+class KSparseProbe(ClassifierMixin, _Certified):  # type: ignore[misc]
     r"""The linear classifier on the best k features, with a bound on every other choice.
 
     .. math:: \min_{|S| \le k,\; b \in \mathbb R^S,\; b_0}
@@ -142,20 +168,9 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
             class_weight="none" if class_weight is None else class_weight,
             sample_weight=sample_weight,
         )
-        solution = solve(problem, self.method, self.time_limit, self.tolerance)
-        if solution.interrupted:
-            raise KeyboardInterrupt
-        support = np.array(solution.support, dtype=np.int64)
+        coef, intercept = self._solve(problem)
         self.classes_ = classes
-        self.support_ = support
-        self.coef_ = np.zeros((1, problem.n_neurons))
-        scale = problem.standardisation
-        self.coef_[0, support] = solution.coef * scale.inv_scale[support]
-        self.intercept_ = solution.intercept - self.coef_ @ (scale.shift + scale.rest)
-        self.lower_bound_, self.upper_bound_, self.gap_ = solution.lower_bound, solution.upper_bound, solution.gap
-        self.status_ = solution.status_sentence
-        self.solution_ = solution
-        self.certificate_ = solution.certificate()
+        self.coef_, self.intercept_ = coef[None, :], np.array([intercept])
         return self
 
     def decision_function(self, X: ArrayLike) -> Floats:
@@ -175,15 +190,97 @@ class KSparseProbe(SelectorMixin, ClassifierMixin, BaseEstimator):  # type: igno
         log_odds = self.decision_function(X)
         return np.asarray(expit(np.column_stack([-log_odds, log_odds])))
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "solution_"}
-
-    def _get_support_mask(self) -> NDArray[np.bool_]:
-        check_is_fitted(self)
-        return np.isin(np.arange(self.n_features_in_), self.support_)
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+
+class KSparseRegressor(RegressorMixin, _Certified):  # type: ignore[misc]
+    r"""The least-squares fit on the best k features, with a bound on every other choice.
+
+    .. math:: \min_{|S| \le k,\; b \in \mathbb R^S,\; b_0}
+        \sum_i w_i \tfrac12 (y_i - Z_{iS} b - b_0)^2 + \tfrac{\rho}{2} |b|^2
+
+    over the standardised features Z and the standardised target y, for weights of sum 1: half the share of the variance
+    that is not explained, and the penalty. As a selector, it keeps the columns of S.
+
+    Parameters
+    ----------
+    k : int
+        Largest number of features.
+    ridge : float
+        The coefficient rho; scikit-learn's alpha, on standardised features, is ``ridge * n_samples``.
+    method : {"auto", "enumeration", "branch_and_cut", "outer_approximation", "milp"}
+        The engine, as in `optprobe.solve`.
+    time_limit : float, optional
+        Seconds; at the limit the bounds still hold, and `gap_` says how far apart they are.
+    tolerance : float
+        A gap that counts as closed, in units of the target's variance.
+
+    Attributes
+    ----------
+    support_ : ndarray of int, shape (at most k,)
+        The chosen columns, sorted.
+    coef_ : ndarray, shape (n_features,)
+        Coefficients of the features as given in the units of the target, zero outside the support.
+    intercept_ : float
+    lower_bound_, upper_bound_, gap_ : float
+        In units of the target's variance: the objective of the support is at most ``upper_bound_``, that of every other
+        at least ``lower_bound_``; the gap is their difference.
+    status_ : str
+        How the search ended, in a sentence.
+    solution_ : Solution
+        With the problem and its rows; a pickle leaves it out, and keeps the rest.
+    certificate_ : Certificate
+        The proof; ``certificate_.save(path)`` writes the file that `optprobe.verify` checks against X, y and, where
+        samples had weights, those.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Only where X names its columns.
+    """
+
+    def __init__(
+        self,
+        k: int = 1,
+        ridge: float = 0.01,
+        method: str = "auto",
+        time_limit: float | None = None,
+        tolerance: float = 1e-6,
+    ) -> None:
+        self.k = k
+        self.ridge = ridge
+        self.method = method
+        self.time_limit = time_limit
+        self.tolerance = tolerance
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the best features and prove how good they are.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,)
+            Real numbers that vary.
+        sample_weight : array_like, shape (n_samples,), optional
+            Non-negative; the targets of positive weight must vary.
+
+        Raises
+        ------
+        InputError
+            A ValueError: the sentence says which parameter, target, weight or value cannot be used.
+        UnsupportedProblem
+            If the method cannot solve this problem; the sentence names one that can.
+        KeyboardInterrupt
+            After Ctrl-C, so that a loop of fits ends too.
+        """
+        X, y = validate_data(self, X, y, y_numeric=True, ensure_min_samples=2)
+        problem = sparse_probe_problem(X, targets=y, k=self.k, ridge=self.ridge, sample_weight=sample_weight)
+        self.coef_, self.intercept_ = self._solve(problem)
+        return self
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """``X @ coef_ + intercept_``, shape (n_samples,)."""
+        check_is_fitted(self)
+        matrix = validate_data(self, X, reset=False)
+        return np.asarray(matrix[:, self.support_] @ self.coef_[self.support_] + self.intercept_)

@@ -104,7 +104,7 @@ def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 5))
     for block in python_blocks(ROOT / "README.md"):
-        exec(block, {"X": X, "y": X[:, 0] + rng.standard_normal(60) > 0})
+        exec(block, {"X": X, "y": X[:, 0] + rng.standard_normal(60) > 0, "t": 3 * X[:, 0] + X[:, 1] ** 2})
     assert Path("french.cert").exists()
 
 

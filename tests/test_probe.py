@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's own checks, and answers compared with brute force by scikit-learn's own classifiers."""
+"""The estimators: scikit-learn's own checks, and answers compared with brute force by its own classifiers and Ridge."""
 
 import pickle
 from itertools import combinations
@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import optprobe as op
-from optprobe import KSparseProbe
+from optprobe import KSparseProbe, KSparseRegressor
 from optprobe.comparison import predict
 from optprobe.engines import Budget
 
@@ -273,3 +273,84 @@ def test_an_interrupt_ends_a_loop_of_fits(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cross_val_score(KSparseProbe(k=2), X, y, cv=5)
     assert len(began) == 1
+
+
+def real_sample(seed=0, n=90, p=8):
+    """The features of `sample`, and a noisy sum of three of them, far from 0."""
+    X, _, counts = sample(seed, n, p)
+    noise = np.random.default_rng(seed).normal(size=n)
+    return X, 3e4 + 50 * (StandardScaler().fit_transform(X)[:, [1, 4, 6]] @ [1.0, -1.0, 0.7] + 0.5 * noise), counts
+
+
+@parametrize_with_checks([KSparseRegressor(), KSparseRegressor(ridge=1e-4, method="branch_and_cut")])
+def test_scikit_learn_checks_of_the_regressor(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "sample"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_regressor_is_the_best_of_all_supports_fitted_by_scikit_learn(k, weighted):
+    X, y, counts = real_sample()
+    w = (counts if weighted else np.ones(len(y))) / (counts.sum() if weighted else len(y))
+    mean, unit = w @ y, np.sqrt(w @ (y - w @ y) ** 2)
+    best, objective, coef, intercept = brute_force("squared", X, (y - mean) / unit, w, k)
+    found = KSparseRegressor(k, RIDGE).fit(X, y, counts if weighted else None)
+    assert tuple(found.support_) == best
+    assert found.coef_.shape == (X.shape[1],)
+    assert np.flatnonzero(found.coef_).tolist() == list(best)
+    assert found.coef_[found.support_] == pytest.approx(unit * coef, rel=1e-7)
+    assert found.intercept_ == pytest.approx(mean + unit * intercept, rel=1e-9)
+    assert found.lower_bound_ <= objective + 1e-9
+    assert found.upper_bound_ == pytest.approx(objective, rel=1e-9)
+    assert found.gap_ == found.upper_bound_ - found.lower_bound_ <= 1e-6
+    assert found.status_.startswith("optimal")
+    unexplained = w @ (y - found.predict(X)) ** 2 / unit**2
+    assert found.score(X, y, w) == pytest.approx(1 - unexplained)
+
+
+def test_the_unit_of_the_target_does_not_change_what_the_regressor_finds():
+    X, y, _ = real_sample()
+    first = KSparseRegressor(2).fit(X, y)
+    for scale in (1e-6, 1e6):
+        other = KSparseRegressor(2).fit(X, scale * y)
+        assert other.support_.tolist() == first.support_.tolist()
+        assert other.upper_bound_ == pytest.approx(first.upper_bound_, rel=1e-9)
+        assert other.predict(X) == pytest.approx(scale * first.predict(X), rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+def test_the_certificate_of_the_regressor_is_accepted_on_its_data_only(weighted, tmp_path):
+    X, y, counts = real_sample()
+    weights = counts if weighted else None
+    found = pickle.loads(pickle.dumps(KSparseRegressor(2).fit(X, y, weights)))
+    path = found.certificate_.save(tmp_path / "regressor.cert")
+    assert op.verify(path, X, y, weights).accepted
+    assert not op.verify(path, X, y * 2, weights).accepted
+    assert not op.verify(path, X, (y > y.mean()).astype(float), weights).accepted
+
+
+def test_the_regressor_selects_and_works_in_searches():
+    X, y, _ = real_sample(n=300)
+    found = KSparseRegressor(3).fit(X, y)
+    assert np.array_equal(found.transform(X), X[:, found.support_])
+    search = GridSearchCV(make_pipeline(StandardScaler(), KSparseRegressor()), {"ksparseregressor__k": [1, 2, 3]}, cv=3)
+    assert search.fit(X, y).best_params_ == {"ksparseregressor__k": 3}
+    assert search.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("parameters", "y", "sentence"),
+    [
+        ({"k": 0}, np.arange(90.0), "k is 0"),
+        ({"ridge": -1.0}, np.arange(90.0), "the ridge is -1"),
+        ({"ridge": 0}, np.arange(90.0), "the ridge is 0"),
+        ({"method": "magic"}, np.arange(90.0), "the method 'magic' is unknown"),
+        ({}, np.full(90, 4.0), "every target is 4"),
+        ({}, np.full(90, 1e101), "the target of row 0"),
+    ],
+    ids=["k", "ridge", "no ridge", "method", "constant", "huge"],
+)
+def test_what_the_regressor_cannot_use_is_refused(parameters, y, sentence):
+    X, _, _ = real_sample()
+    with pytest.raises((op.InputError, op.UnsupportedProblem), match=sentence):
+        KSparseRegressor(**parameters).fit(X, y)

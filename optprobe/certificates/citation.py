@@ -157,7 +157,8 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     rows = (
         f"from the moments of {claim.data.n_rows} rows" if claim.data.kind == "moments" else f"{claim.data.n_rows} rows"
     )
-    setting = f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}; {rows}"
+    unit = "in units of the target's variance" if claim.of_target else f"class weights {problem.class_weight}"
+    setting = f"{problem.loss} loss, ridge {problem.ridge:g}, {unit}; {rows}"
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     scope = without_folders(claim.author.scope)
     among = f"Among {_among(certificate)}{_where(scope)}{_grouped(certificate)}"

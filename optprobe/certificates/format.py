@@ -110,7 +110,7 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.topN][.moments][.groups][.poolM].cert``.
+        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.moments][.groups][.poolM].cert``.
 
         R has all digits; ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed.
         """
@@ -123,6 +123,8 @@ class Certificate(Shown):
             parts.append(problem.class_weight)
         if isinstance(data, checker.Rows) and data.weights is not None:
             parts.append("weighted")
+        if self.claim.of_target:
+            parts.append("target")
         if problem.among is not None:
             without = "-".join(map(str, few_left_out(problem.among, data.n_neurons)))
             parts.append(f"without{without}" if without else f"top{len(problem.among)}")
@@ -154,7 +156,8 @@ def verify(
     ----------
     path : str or Path
     X, y, sample_weight : array_like, optional
-        Shapes (n_rows, n_neurons), (n_rows,), (n_rows,): the rows that the claim is about.
+        Shapes (n_rows, n_neurons), (n_rows,), (n_rows,): the rows that the claim is about; y are the labels, or the
+        targets in their own units.
     fast : bool
         Let the compiled twin replay every sweep of the squared loss, not only those of five and six neurons.
     exhaustive : bool

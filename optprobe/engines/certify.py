@@ -52,7 +52,8 @@ def _data(problem: ProbeProblem) -> Rows | OfMoments:
     digests, sizes = problem.digests, (problem.n_rows, problem.n_neurons)
     if isinstance(problem, MomentProblem):
         return OfMoments(digests["moments"], *sizes)
-    return Rows(digests["X"], digests["y"], digests.get("weights"), *sizes)
+    y = digests["targets"] if "targets" in digests else digests["y"]
+    return Rows(digests["X"], y, digests.get("weights"), *sizes, target="targets" in digests)
 
 
 def _proof(proof: Proof) -> Sweep | Tree:

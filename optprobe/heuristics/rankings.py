@@ -329,6 +329,8 @@ class RankingScores(Mapping[str, Floats]):
     """
 
     def __init__(self, problem: SparseProbeProblem, seed: int = 0) -> None:
+        if problem.targets is not None:
+            raise InputError("rankings are for labels, and the problem has real targets")
         self.problem, self.seed = problem, seed
         self._known: dict[str, Floats] = {}
 

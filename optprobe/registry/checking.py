@@ -117,7 +117,7 @@ def _verdict(path: Path, problem: ProbeProblem) -> Verdict:
         return verify(path, moments=problem.moments, fast=True)
     if not isinstance(problem, SparseProbeProblem):
         raise InputError(f"{problem!r} is no problem about rows or moments")
-    return verify(path, problem.X, problem.y, problem.sample_weight, fast=True)
+    return verify(path, problem.X, problem.stated_y, problem.sample_weight, fast=True)
 
 
 def _contradictions(claims: dict[str, Claim], said: dict[str, str]) -> Iterator[Finding]:

@@ -43,12 +43,12 @@ def record_of(sha256: str, claim: Claim) -> dict[str, Any]:
 
 
 def digests(claim: Claim) -> dict[str, str]:
-    """The sha256 of what the claim is about: X, y and, where there are such, weights; or moments."""
+    """The sha256 of what the claim is about: X, y or targets and, where there are such, weights; or moments."""
     data = claim.data
     if not isinstance(data, Rows):
         return {"moments": data.moments}
     weights = {} if data.weights is None else {"weights": data.weights}
-    return {"X": data.X, "y": data.y, **weights}
+    return {"X": data.X, "targets" if data.target else "y": data.y, **weights}
 
 
 def problem_key(claim: Claim) -> str:

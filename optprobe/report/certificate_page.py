@@ -90,12 +90,13 @@ def stated(statement: Mapping[str, Any]) -> Statement | None:
 def claimed(claim: Claim) -> tuple[tuple[str, str], ...]:
     """The parts of a claim that nobody verified here, in the words of a statement."""
     problem, result, data = claim.problem, claim.result, claim.data
-    constants = {name: value for name, value in vars(data).items() if name not in ("n_rows", "n_neurons") and value}
+    digests = {name: getattr(data, name, None) for name in ("X", "y", "weights", "moments")}
+    unit = ", in units of the target's variance" if claim.of_target else ""
     among = "all columns" if problem.among is None else f"{len(problem.among):,} columns"
     return (
         ("data", f"{data.n_rows:,} {data.kind} x {data.n_neurons:,} columns"),
-        *((f"sha256 of {name}", value) for name, value in constants.items()),
-        ("problem", f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}"),
+        *((f"sha256 of {name}", value) for name, value in digests.items() if value),
+        ("problem", f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}{unit}"),
         ("sets", f"at most {problem.k} of {among}"),
         ("the set", f"{list(result.support)}: F is claimed to be at most {result.upper_bound:.12g}"),
         ("all others", f"F is claimed to be at least {result.lower_bound:.12g}"),

@@ -193,6 +193,7 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
         check, "allowed_set", lambda original: lambda support, size, candidates, closed: True
     ),
     "a column of small deviation is used": lambda: _with(problem, "standardised", _nearly_constant),
+    "a target is standardised": lambda: _with(problem, "_standardised_target", lambda original: lambda y, w: y),
 }
 
 

@@ -85,14 +85,16 @@ class Case:
     weight: np.ndarray | None = None
     among: tuple[int, ...] | None = None
     groups: tuple[int, ...] | None = None
+    target: bool = False
     digests: Json = field(default_factory=dict)
 
     @cached_property
     def problem(self) -> SparseProbeProblem:
         return sparse_probe_problem(
             self.X,
-            self.y,
+            None if self.target else self.y,
             self.k,
+            targets=self.y if self.target else None,
             loss=self.loss,
             ridge=self.ridge,
             class_weight=self.class_weight,
@@ -138,7 +140,7 @@ class Case:
         p, candidates = self.problem, np.zeros(self.X.shape[1], dtype=np.bool_)
         candidates[p.candidates] = True
         closed = Listed(groups=self.groups)
-        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size, listed=closed)
+        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size, listed=closed, target=self.target)
 
     def objective(self, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> np.longdouble:
         """The objective in extended precision."""
@@ -151,11 +153,12 @@ class Case:
     def data(self) -> Json:
         """The data's part of a claim."""
         if not self.digests:
-            labels = np.where(self.y == np.max(self.y), 1.0, -1.0)
+            labels = self.y if self.target else np.where(self.y == np.max(self.y), 1.0, -1.0)
             weight = None if self.weight is None else checker.value_digest(np.asarray(self.weight, np.float64))
             self.digests.update(X=checker.value_digest(self.X), y=checker.value_digest(labels), weights=weight)
         n, p = self.X.shape
-        return {"kind": "rows", **self.digests, "n_rows": n, "n_neurons": p}
+        target = {"target": True} if self.target else {}
+        return {"kind": "rows", **self.digests, "n_rows": n, "n_neurons": p, **target}
 
     def draft(self, lower: float | None = None, at: int | None = None) -> Draft:
         """A claim about a set (the best), by a sweep that needs nothing."""

@@ -69,7 +69,8 @@ class Trial:
         among, grouped = stated.pop("among"), stated.pop("groups", None) is not None
         groups = tuple(self.arrays["groups"].tolist()) if grouped else None
         among = None if among is None else tuple(among)
-        return Case(self.X, self.y, weight=self.weight, among=among, groups=groups, **stated)
+        target = "target" in self.claim["data"]
+        return Case(self.X, self.y, weight=self.weight, among=among, groups=groups, target=target, **stated)
 
 
 def false_statement(trial: Trial, case: Case) -> str | None:
@@ -173,11 +174,19 @@ def _change_column(X: np.ndarray, j: int, y: np.ndarray, rng: np.random.Generato
         X[:, j] = X[:, 0] + 1e-6 * X[:, j]
 
 
-def trials(seed: int) -> Iterator[tuple[Trial, Case]]:
+def with_target(case: Case, rng: np.random.Generator) -> Case:
+    """The same with real numbers of any unit in place of labels: near them, rounded, or with a few that are huge."""
+    noise = rng.standard_normal(len(case.y))
+    y = [case.y + 0.3 * noise, np.round(case.y + noise), case.y + noise**7][int(rng.integers(3))]
+    y = 10.0 ** rng.uniform(-9, 9) * (y + float(rng.choice([0.0, 0.0, 1e3])))
+    return replace(case, y=y, loss="squared", class_weight="none", target=True)
+
+
+def trials(seed: int, target: bool = False) -> Iterator[tuple[Trial, Case]]:
     """Some proofs about one random problem."""
     rng = np.random.default_rng([20, seed])
     with np.errstate(all="ignore"):
-        case = random_case(rng)
+        case = with_target(random_case(rng), rng) if target else random_case(rng)
         try:
             if not len(case.problem.candidates) or not np.isfinite(case.fits.objective).all():
                 return
@@ -344,6 +353,8 @@ def _claim(trial: Trial, rng: np.random.Generator) -> None:
         (claim["data"], str(rng.choice(["X", "y"])), digest),
         (claim["proof"], "box", None if rng.random() < 0.5 else float(rng.uniform(0, 1))),
     ]
+    if claim["data"].get("target"):
+        changes.append((claim["data"], "target", [False, 1, None][int(rng.integers(3))]))
     if result.get("pool", {}).get("sets"):
         pool, one = result["pool"], result["pool"]["sets"][int(rng.integers(len(result["pool"]["sets"])))]
         changes += [
@@ -385,14 +396,16 @@ def without_threads() -> Iterator[None]:
         yield
 
 
-def figures_of(seeds: range, folder: Path = FOLDER, most: int = 0) -> tuple[Counter[str], list[Wrong]]:
+def figures_of(
+    seeds: range, folder: Path = FOLDER, most: int = 0, target: bool = False
+) -> tuple[Counter[str], list[Wrong]]:
     """Counts of verdicts, and the trials that are wrong; ends after ``most`` of these, if that is not 0."""
     counts: Counter[str] = Counter()
     wrong: list[Wrong] = []
     path = folder / f"random-{os.getpid()}.cert"
     with without_threads():
         for seed in seeds:
-            for trial, case in trials(seed):
+            for trial, case in trials(seed, target):
                 names, why = judged(trial, case, path)
                 counts.update(names)
                 if why:

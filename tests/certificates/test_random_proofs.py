@@ -35,6 +35,17 @@ def explained(wrong: list[Wrong], path: Path) -> str:
 def test_what_is_accepted_of_random_proofs_is_true(tmp_path: Path) -> None:
     counts, wrong = figures_of(range(MANY // OF_EACH))
     assert not wrong, explained(wrong, tmp_path / "a.cert")
+    check_shares(counts)
+
+
+def test_what_is_accepted_about_random_targets_is_true(tmp_path: Path) -> None:
+    counts, wrong = figures_of(range(MANY // OF_EACH // 4), target=True)
+    assert not wrong, explained(wrong, tmp_path / "a.cert")
+    check_shares(counts)
+
+
+def check_shares(counts: Counter[str]) -> None:
+    """Verdicts of each kind are many, and what is true and proved is accepted."""
     proved = {how: counts[f"true and proved: {how}"] for how in ("accepted", "rejected", "undecided")}
     assert proved["accepted"] > 0.1 * counts["instances"]
     assert proved["rejected"] <= 0.01 * proved["accepted"]
@@ -68,7 +79,7 @@ def test_many_random_proofs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_checker_without_a_rule_is_found_out(rule: str) -> None:
     with without(rule):
-        counts, wrong = figures_of(range(SEEDS), most=1)
+        counts, wrong = figures_of(range(SEEDS), most=1, target="target" in rule)
     assert wrong, f"{counts['instances']} instances do not notice"
 
 

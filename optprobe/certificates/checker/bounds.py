@@ -26,7 +26,11 @@ def gamma(n: int) -> float:
 
 
 def objective(problem: Problem, support: tuple[int, ...], coef: Floats, intercept: float) -> tuple[float, float]:
-    """The objective at one point, and a bound of its rounding error."""
+    """The objective at one point, and a bound of its rounding error.
+
+    A squared loss (y - f)^2 / 2 errs by |y - f| times the error of f, by half the square of that, and by 3 u of itself,
+    whatever y is.
+    """
     terms = problem.Z[:, list(support)] * coef
     f = terms.sum(axis=1) + intercept
     error_f = gamma(len(support) + 4) * (np.abs(terms).sum(axis=1) + abs(intercept))
@@ -57,9 +61,15 @@ def intercept_bound(problem: Problem) -> float:
     are at least -y f, so over one class W_c (|b0| - |m_c'b|) <= F0 with the class mean m_c, whose entries are at most
     sqrt(W / W_c) for columns of unit square (Cauchy and Schwarz). For the squared loss b0 = mean y - (mean z)'b is
     smaller still.
+
+    A target has no classes, but unit square, so F0 = W / 2 again, and a mean next to 0; those of the columns are at
+    most 1 in absolute value. Hence |b0| <= |mean y| + |mean z| |b| <= 1/2 + sqrt(size) |b|: the bound for labels with
+    W in place of the smaller W_c. What unit squares and means err by, 1e-9, is far below the factor 1.01.
     """
     total = float(problem.w.sum())
-    smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
+    smaller = total
+    if not problem.target:
+        smaller = min(float(problem.w[problem.y > 0].sum()), float(problem.w[problem.y < 0].sum()))
     start = {"squared": 0.5, "logistic": math.log(2.0), "hinge": 1.0}[problem.loss] * total
     slope = math.sqrt(problem.size * total / smaller) * math.sqrt(2 * start / problem.ridge)
     return 1.01 * (start / smaller + slope)
@@ -80,12 +90,15 @@ def own_bounds(problem: Problem, sets: NDArray[np.int64], a: Floats) -> Floats:
 
 
 def _feasible(problem: Problem, a: Floats) -> tuple[Floats, Floats]:
-    """The rows of ``a`` in the domain of the conjugate and balanced; their g - |e| B, rounded down."""
+    """The rows of ``a`` in the domain of the conjugate and balanced; their g - |e| B, rounded down.
+
+    The squared loss errs by gamma times its terms a y and a^2 / 2, whatever y is.
+    """
     y, w, n = problem.y, problem.w, len(problem.y)
     if problem.loss == "squared":
         a = a - (a @ w)[:, None] / w.sum()
         value = -((a * y + 0.5 * a * a) @ w)
-        error = gamma(n + 8) * ((np.abs(a) + 0.5 * a * a) @ w)
+        error = gamma(n + 8) * ((np.abs(a * y) + 0.5 * a * a) @ w)
     else:
         t = np.clip(-y * a, 0.0, 1.0)
         positive = y > 0

@@ -53,6 +53,8 @@ def verify(
         compared = compared_with(source or {}, claim.author.scope)
         problem = problem_of(claim, arrays, X, y, sample_weight, most)
         data = {**vars(claim.data), "kind": "rows", "constant": problem.constant}
+        if not problem.target:
+            del data["target"]
         evaluate = partial(objective, problem)
         prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
         sets = problem.candidates, problem.size, problem.listed

@@ -18,7 +18,7 @@ LARGEST_TOLERANCE = 0.01
 LARGEST_BOX = 0.9
 FORMAT = "optprobe-certificate/2"
 POOL_FORMAT = "optprobe-certificate/3"
-"""Of claims without a pool and groups, and of those with any."""
+"""Of claims about labels without a pool and groups, and of all others."""
 MOST_SETS = 10**5
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
@@ -28,13 +28,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """Digests and shape of X, y and, where the rows have weights of their own, those."""
+    """Digests and shape of X, y and, where the rows have weights of their own, those; whether y is a target."""
 
     X: str
     y: str
     weights: str | None
     n_rows: int
     n_neurons: int
+    target: bool = False
     kind = "rows"
 
 
@@ -151,6 +152,8 @@ class Claim:
         """The claim as canonical JSON."""
         kinds = {name: {"kind": getattr(self, name).kind, **asdict(getattr(self, name))} for name in ("data", "proof")}
         plain = {name: asdict(getattr(self, name)) for name in ("problem", "result")}
+        if not self.of_target:
+            kinds["data"].pop("target", None)
         if self.result.pool is None:
             del plain["result"]["pool"]
         if self.problem.groups is None:
@@ -158,9 +161,15 @@ class Claim:
         return canonical({**kinds, **plain, "author": self.author.as_json()})
 
     @property
+    def of_target(self) -> bool:
+        """Whether y holds real numbers, which are standardised as a column is, and not labels."""
+        return isinstance(self.data, Rows) and self.data.target
+
+    @property
     def form(self) -> str:
-        """The format of the file: a pool or groups need the newer one, which older readers refuse by name."""
-        return FORMAT if self.result.pool is None and self.problem.groups is None else POOL_FORMAT
+        """The format of the file: a pool, groups or a target need the newer one, which older readers refuse by name."""
+        plain = self.result.pool is None and self.problem.groups is None and not self.of_target
+        return FORMAT if plain else POOL_FORMAT
 
     @property
     def arrays(self) -> dict[str, tuple[str, Shape]]:
@@ -197,6 +206,9 @@ def parse_claim(text: str) -> Claim:
     sweep = isinstance(claim.proof, Sweep)
     if isinstance(about, OfMoments):
         require(sweep and stated.loss == "squared", "of moments a sweep proves the squared loss, and nothing else")
+    if claim.of_target:
+        unclassed = stated.loss == "squared" and stated.class_weight == "none"
+        require(unclassed, "of a target a claim has the squared loss, and no class weights")
     if sweep:
         most = SWEEPS[stated.loss]
         require(stated.k <= most, f"a sweep proves the {stated.loss} loss for k <= {most}, not k = {stated.k}")
@@ -210,9 +222,12 @@ def _data(value: Any) -> Rows | OfMoments:
     if value["kind"] == "moments":
         _, moments, n, p = entries(value, "the data", "kind", "moments", "n_rows", "n_neurons")
         return OfMoments(digest(moments, "the moments"), count(n, "n_rows", 1), count(p, "n_neurons", 1))
-    _, X, y, weights, n, p = entries(value, "the data", "kind", "X", "y", "weights", "n_rows", "n_neurons")
+    names = ["kind", "X", "y", "weights", "n_rows", "n_neurons", *(["target"] if "target" in value else [])]
+    _, X, y, weights, n, p, *target = entries(value, "the data", *names)
+    require(all(said is True for said in target), "the data say that y is a target by true, and otherwise nothing")
     of_weights = None if weights is None else digest(weights, "the weights")
-    return Rows(digest(X, "X"), digest(y, "y"), of_weights, count(n, "n_rows", 1), count(p, "n_neurons", 1))
+    sizes = count(n, "n_rows", 1), count(p, "n_neurons", 1)
+    return Rows(digest(X, "X"), digest(y, "y"), of_weights, *sizes, target=bool(target))
 
 
 def _problem(value: Any, n_neurons: int) -> Stated:

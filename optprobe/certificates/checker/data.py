@@ -1,4 +1,4 @@
-"""The data of a claim about rows: labels, weights and standardised columns, as functions of the data alone.
+"""The data of a claim about rows: labels or targets, weights and standardised columns, as functions of the data alone.
 
 docs/certificates.md, section 1, defines every number here by elementwise float64 operations, so that all who follow it
 hold the same bits. Sums are *halving sums*.
@@ -55,6 +55,13 @@ def labels_of(y: Array, n_rows: int) -> Floats:
     return np.where(y == values[1], 1.0, -1.0)
 
 
+def targets_of(y: Array, n_rows: int) -> Floats:
+    """The real numbers of a target, as float64."""
+    values = numbers(y, "y", (n_rows,)).astype(np.float64)
+    require(in_range(values), f"a target is neither 0 nor from {LEAST:g} to {LARGEST:g} in absolute value")
+    return values
+
+
 def total(values: Floats) -> Floats:
     """Add the second half of the rows to the first until one is left; overwrites them."""
     m = len(values)
@@ -65,13 +72,19 @@ def total(values: Floats) -> Floats:
     return np.asarray(values[0])
 
 
+def shares_of(given: Floats) -> Floats:
+    """Weights of sum 1."""
+    require((given >= 0).all() and in_range(given), f"a weight is not 0 or from {LEAST:g} to {LARGEST:g}")
+    require((given > 0).any(), "every row has weight 0")
+    return np.asarray(given / total(given.copy()))
+
+
 def weights_of(y: Floats, given: Floats, class_weight: str) -> Floats:
     """Weights of sum 1, or of one half for each class."""
-    require((given >= 0).all() and in_range(given), f"a weight is not 0 or from {LEAST:g} to {LARGEST:g}")
-    positive = y > 0
+    w, positive = shares_of(given), y > 0
     require((given[positive] > 0).any() and (given[~positive] > 0).any(), "every row of a class has weight 0")
     if class_weight == "none":
-        return np.asarray(given / total(given.copy()))
+        return w
     ends = total(np.where(positive, given, 0.0)), total(np.where(positive, 0.0, given))
     return np.asarray(0.5 * (given / np.where(positive, *ends)))
 

@@ -69,6 +69,9 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     for two roundings of each product, the sum, the mean of the two halves and the division. On it A is 1, so M is
     exactly 1 + ridge, and the exact one is that plus (mean square - 1): ``off``, in units of M whatever the ridge. A is
     not centred, which costs the product of two means.
+
+    The products z y of c are at most W in sum, ``sum w |z y| <= sqrt(sum w z^2 sum w y^2)``: since |y| = 1, or since a
+    target has unit square as a column has. So v0 is at most W and the entries of u at most 1, for both, up to 1e-9.
     """
     columns = np.flatnonzero(problem.candidates)
     m, n, k = len(columns), len(problem.y), problem.size

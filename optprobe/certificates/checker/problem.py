@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .claim import Claim, Rows
-from .data import labels_of, numbers, standardised, value_digest, weights_of
+from .data import labels_of, numbers, shares_of, standardised, targets_of, value_digest, weights_of
 from .limits import Limits
 from .outcome import require
 from .pool import Listed, groups_of, without_singles
@@ -21,12 +21,15 @@ Floats = NDArray[np.float64]
 U = 2.0**-53
 BLOCK = 256
 UNIT = 1e-9
-"""How far mean and mean square of a standardised column may be from 0 and 1: what the proofs suppose."""
+"""How far mean and mean square of a standardised column or target may be from 0 and 1: what the proofs suppose."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the claim is about, rebuilt from the data: Z, y, w, the columns allowed, and the parameters."""
+    """What the claim is about, rebuilt from the data: Z, y, w, the columns allowed, and the parameters.
+
+    y holds labels, -1 and 1, or where it is a ``target`` numbers standardised as a column is.
+    """
 
     Z: Floats
     y: Floats
@@ -39,6 +42,7 @@ class Problem:
     limits: Limits = field(default_factory=Limits)
     listed: Listed = field(default_factory=Listed)
     """Sets whose supersets no proof is about."""
+    target: bool = False
 
     def besides(self, listed: Listed) -> Problem:
         """The same for the sets that contain no listed one: columns listed alone are not allowed."""
@@ -55,22 +59,33 @@ def problem_of(
     assert isinstance(data, Rows)
     n, p = data.n_rows, data.n_neurons
     numbers(X, "X", (n, p))
-    labels = labels_of(y, n)
+    predicted = targets_of(y, n) if data.target else labels_of(y, n)
     require(data.weights is None or weight is not None, "the claim is about weighted rows, and the data has no weights")
     require(data.weights is not None or weight is None, "the data has weights, and the claim is about equal ones")
     given = np.ones(n) if weight is None else numbers(weight, "sample_weight", (n,)).astype(np.float64)
     limits.room(3.0 * n * p, "standardising the data")
-    for name, array, said in (("X", X, data.X), ("y", labels, data.y), ("weights", given, data.weights)):
+    for name, array, said in (("X", X, data.X), ("y", predicted, data.y), ("weights", given, data.weights)):
         if said is not None:
             found = value_digest(array)
             require(found == said, f"{name} is not the claim's: its digest is {found[:16]}..., not {said[:16]}...")
-    w = weights_of(labels, given, stated.class_weight)
+    w = shares_of(given) if data.target else weights_of(predicted, given, stated.class_weight)
+    if data.target:
+        predicted = _standardised_target(predicted, w)
     Z, varies = standardised(X, w)
     _check_unit_columns(Z, w, varies)
     candidates = allowed(varies, stated.among)
     listed = closed_by_groups(claim, arrays)
     size = min(stated.k, listed.count(np.flatnonzero(candidates)))
-    return Problem(Z, labels, w, candidates, stated.loss, stated.ridge, size, int((~varies).sum()), limits, listed)
+    constant = int((~varies).sum())
+    return Problem(Z, predicted, w, candidates, stated.loss, stated.ridge, size, constant, limits, listed, data.target)
+
+
+def _standardised_target(values: Floats, w: Floats) -> Floats:
+    """A target as one more column, which must vary: of mean 0 and mean square 1, as the proofs suppose."""
+    Y, varies = standardised(values[:, None], w)
+    require(varies.all(), "the target is constant on the rows of positive weight")
+    _check_unit_columns(Y, w, varies)
+    return Y[:, 0]
 
 
 def closed_by_groups(claim: Claim, arrays: Mapping[str, Array]) -> Listed:
@@ -89,7 +104,10 @@ def allowed(varies: NDArray[np.bool_], among: tuple[int, ...] | None) -> NDArray
 
 
 def _check_unit_columns(Z: Floats, w: Floats, varies: NDArray[np.bool_]) -> None:
-    """Columns have mean 0 and mean square 1 to 1e-9: the hypothesis of `bounds.intercept_bound` and of all sweeps."""
+    """Columns have mean 0 and mean square 1 to 1e-9: the hypothesis of `bounds.intercept_bound` and of all sweeps.
+
+    So has a target.
+    """
     means, W = np.abs(w @ Z), float(w.sum())
     for start in range(0, Z.shape[1], BLOCK):
         block = slice(start, start + BLOCK)

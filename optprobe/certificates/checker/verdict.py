@@ -22,8 +22,9 @@ class Statement:
     Attributes
     ----------
     data : mapping
-        Kind, digests, n_rows, n_neurons, and ``constant``: the number of columns left out. Of moments also ``error``,
-        ``target_mean``, ``target_variance`` and ``made``, as they state them.
+        Kind, digests, n_rows, n_neurons, and ``constant``: the number of columns left out; where y is a target
+        ``target``, true: bounds are then in units of its variance. Of moments also ``error``, ``target_mean``,
+        ``target_variance`` and ``made``, as they state them.
     loss, ridge, class_weight, k, among
         The problem; ``among`` is the number of columns allowed, or None for all.
     support : tuple of int
@@ -82,8 +83,12 @@ class Statement:
         columns += self._without + self._grouped
         return (
             f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
-            f"{self.lower_bound:.9g}{self._of_pool}"
+            f"{self.lower_bound:.9g}{self._of_pool}{self._unit}"
         )
+
+    @property
+    def _unit(self) -> str:
+        return ", in units of the target's variance" if self.data.get("target") else ""
 
     @property
     def _without(self) -> str:
@@ -114,7 +119,7 @@ class Statement:
         yield "left out", f"{data['constant']:,} of {data['n_neurons']:,} columns are constant"
         for name in ("X", "y", "weights", "moments"):
             if data.get(name):
-                yield f"sha256 of {name}", data[name]
+                yield f"sha256 of {name}", data[name] + (" (a target)" if name == "y" and data.get("target") else "")
         if data["kind"] == "moments":
             yield (
                 "as stated",
@@ -123,7 +128,7 @@ class Statement:
             )
         rows = "equal" if not data.get("weights") else "given"
         own = "" if data["kind"] == "moments" else f", {rows} row weights"
-        yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}"
+        yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}{self._unit}"
         columns = "all columns" if self.among is None else f"{self.among:,} columns{self._without}"
         columns += self._grouped.rstrip(",")
         yield "sets", f"at most {self.k} of {columns}"

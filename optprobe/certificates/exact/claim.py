@@ -39,6 +39,11 @@ class Claim:
         """Whether the claim is about moments, not rows."""
         return bool(self.data["kind"] == "moments")
 
+    @property
+    def of_target(self) -> bool:
+        """Whether y is a target, real numbers in place of labels."""
+        return "target" in self.data
+
 
 def read_claim(sealed: Sealed) -> Claim:
     """The claim of a file, or `Rejected` with the first key that is not allowed."""
@@ -46,7 +51,7 @@ def read_claim(sealed: Sealed) -> Claim:
     data, problem = _data(claim["data"]), claim["problem"]
     _problem(problem, data)
     result = _result(claim["result"], problem, data)
-    form = POOL_FORMAT if "pool" in result or "groups" in problem else FORMAT
+    form = POOL_FORMAT if "pool" in result or "groups" in problem or "target" in data else FORMAT
     if sealed.form != form:
         raise Rejected(f"The file says the format {sealed.form}, and such a claim has the format {form}.")
     proof = _proof(claim["proof"], problem, data)
@@ -104,7 +109,10 @@ def _digest(value: object, what: str) -> None:
 def _data(value: object) -> dict[str, Any]:
     kind = value.get("kind") if type(value) is dict else None
     digests = ["moments"] if type(kind) is str and kind == "moments" else ["X", "y", "weights"]
-    data = _keys(value, "claim's data", "kind", "n_rows", "n_neurons", *digests)
+    more = ["target"] if type(value) is dict and "target" in value and digests[0] == "X" else []
+    data = _keys(value, "claim's data", "kind", "n_rows", "n_neurons", *digests, *more)
+    if more and data["target"] is not True:
+        raise _refuse("word that y is a target")
     _one_of(data["kind"], "kind of data", "rows", "moments")
     for name in digests:
         if name != "weights" or data[name] is not None:
@@ -120,6 +128,8 @@ def _problem(value: object, data: dict[str, Any]) -> None:
     _one_of(problem["loss"], "loss", *LOSSES)
     if data["kind"] == "moments" and problem["loss"] != "squared":
         raise Rejected("A claim about moments must be about the squared loss.")
+    if "target" in data and (problem["loss"] != "squared" or problem["class_weight"] != "none"):
+        raise Rejected("A claim about a target must be about the squared loss, without class weights.")
     _float(problem["ridge"], "ridge", 1e-100, 1e100)
     _count(problem["k"], "k", 1, data["n_neurons"])
     _one_of(problem["class_weight"], "class weight", "none", "balanced")

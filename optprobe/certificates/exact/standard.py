@@ -21,11 +21,12 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Data as float64: X, the labels as -1 and 1, and the weights that were given."""
+    """Data as float64: X, the labels as -1 and 1 or a target as it was given, and the weights that were given."""
 
     X: np.ndarray
     y: np.ndarray
     g: np.ndarray | None
+    target: bool = False
 
     def digests(self) -> dict[str, str | None]:
         """The digests by which a claim names this data."""
@@ -44,7 +45,7 @@ class Problem:
     Z : array, n x p
         Standardised columns; constant ones are 0.
     y, w : arrays, n
-        Labels -1 and 1, and weights.
+        Labels -1 and 1, or a standardised target, and weights.
     candidates : list of int
         The columns that sets may use.
     groups : tuple of int, or None
@@ -79,8 +80,8 @@ def total(values: np.ndarray) -> np.ndarray:
     return np.asarray(values[0])
 
 
-def as_rows(X: object, y: object, sample_weight: object) -> Rows:
-    """The data as float64, or `InputError` with what cannot be used."""
+def as_rows(X: object, y: object, sample_weight: object, target: bool = False) -> Rows:
+    """The data as float64, or `InputError` with what cannot be used; y are labels, or a target."""
     values, labels = _floats(X, "X", 2), _floats(y, "y", 1)
     g = None if sample_weight is None else _floats(sample_weight, "sample_weight", 1)
     n = len(values)
@@ -91,11 +92,16 @@ def as_rows(X: object, y: object, sample_weight: object) -> Rows:
         check_range(g, "sample_weight")
         if (g < 0).any():
             raise InputError("sample_weight has a negative number.")
+    positive = np.ones(n, dtype=bool) if g is None else g > 0
+    if target:
+        check_range(labels, "y")
+        if len(np.unique(labels[positive])) < 2:
+            raise InputError("A target must vary on the rows of positive weight.")
+        return Rows(values, labels, g, target)
     distinct = np.unique(labels)
     if len(distinct) != 2 or not np.isfinite(distinct).all():
         raise InputError("y must have two distinct values that are finite.")
     signs = np.where(labels == distinct[1], 1.0, -1.0)
-    positive = np.ones(n, dtype=bool) if g is None else g > 0
     if len(np.unique(signs[positive])) != 2:
         raise InputError("Both classes must have a row of positive weight.")
     return Rows(values, signs, g)
@@ -177,5 +183,6 @@ def state(
     """The problem of a claim about these rows."""
     w = weights(rows.y, rows.g, class_weight)
     Z, varies = standardised(rows.X, w)
+    y = standardised(rows.y[:, None], w)[0][:, 0] if rows.target else rows.y
     columns = range(rows.X.shape[1]) if among is None else among
-    return Problem(loss, ridge, k, Z, rows.y, w, [j for j in columns if varies[j]], groups)
+    return Problem(loss, ridge, k, Z, y, w, [j for j in columns if varies[j]], groups)

@@ -45,7 +45,7 @@ def verify_exact(
     path : str or Path
         The file.
     X, y, sample_weight : array-like, optional
-        The data of a claim about rows.
+        The data of a claim about rows; y as it was given, labels or a target.
     moments : object, optional
         The data of a claim about moments, as attributes n_rows, mean, covariance, cross, target_mean, target_variance,
         error and made.
@@ -97,7 +97,7 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
     X, y, sample_weight, _ = data
     if X is None or y is None:
         raise InputError("The claim is about rows: give X and y.")
-    rows = as_rows(X, y, sample_weight)
+    rows = as_rows(X, y, sample_weight, claim.of_target)
     stated = claim.data
     if rows.X.shape != (stated["n_rows"], stated["n_neurons"]):
         raise Rejected(f"The claim is about other data: X has the shape {rows.X.shape}.")
@@ -190,6 +190,7 @@ def _stated(claim: Claim, left_out: int | None) -> Facts:
     among = {} if of["among"] is None else {"among": len(of["among"])}
     stated = {name: of[name] for name in ("loss", "ridge", "class_weight", "k")}
     digests |= {"sha256 of the groups": of["groups"]} if "groups" in of else {}
+    digests |= {"y": "a target: F is in units of its variance"} if claim.of_target else {}
     return {**digests, "rows": data["n_rows"], "columns": data["n_neurons"], **constant, **stated, **among}
 
 

@@ -184,6 +184,9 @@ def _fit(
 
 
 def _constant_fit(problem: SparseProbeProblem) -> float:
+    """Where the intercept of a first fit starts; that of the squared loss needs no start."""
+    if isinstance(problem.loss, Squared):
+        return 0.0
     positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
     return float(np.log(positive / (1 - positive)))
 

@@ -66,9 +66,10 @@ class Proved:
 
     @property
     def feature(self) -> str:
-        """Its name; of a nameless one the first digits of the sha256 of its labels, or moments."""
+        """Its name; of a nameless one the first digits of the sha256 of its labels, or targets, or moments."""
         data = self.record["data"]
-        return self._words("feature") or f"{UNNAMED} {data.get('y', data.get('moments'))[:ID]}"
+        digest = next(data[key] for key in ("y", "targets", "moments") if key in data)
+        return self._words("feature") or f"{UNNAMED} {digest[:ID]}"
 
     @property
     def hook_name(self) -> str:

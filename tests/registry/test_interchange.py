@@ -390,3 +390,15 @@ def test_an_ro_crate_is_read_by_rocrate(registry: op.Registry, tmp_path: Path) -
     files = [entity for entity in crate.get_entities() if entity.type == "File"]
     assert len(files) == len(registry.find(superseded=None))
     assert crate.root_dataset["license"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_nameless_certificate_about_targets_is_called_by_their_digest(form: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((30, 5))
+    problem = op.sparse_probe_problem(X, targets=X[:, 1] + rng.standard_normal(30), k=2, loss="squared")
+    registry = op.Registry(tmp_path / "registry")
+    registry.add(op.solve(problem).certificate({"model": "org/tiny", "layer": 3}))
+    (record,) = registry.find()
+    written = json.dumps(documents(export(registry, tmp_path / "out", form=form)))
+    assert f"unnamed {record['data']['targets'][:12]}" in written

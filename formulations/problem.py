@@ -142,10 +142,14 @@ class ProbeProblem(Shown):
     @property
     def size(self) -> int:
         """The size of the supports to search: k, or the number of candidates, or of their groups, where smaller."""
+        return min(self.k, self.n_selectable(self.candidates))
+
+    def n_selectable(self, columns: Ints) -> int:
+        """How many of some columns, shape (n_columns,), one support may contain: one of each group."""
         if self.groups is None:
-            return min(self.k, len(self.candidates))
-        labels = self.groups[self.candidates]
-        return min(self.k, len(np.unique(labels[labels >= 0])) + int((labels < 0).sum()))
+            return len(columns)
+        labels = self.groups[columns]
+        return len(np.unique(labels[labels >= 0])) + int((labels < 0).sum())
 
 
 @dataclass(frozen=True, eq=False, repr=False)

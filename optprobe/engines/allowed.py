@@ -14,14 +14,6 @@ MOST_TRIED = 512
 """Neurons that are tried in place of each one of a set, the strongest first."""
 
 
-def n_groups(problem: ProbeProblem, columns: Ints) -> int:
-    """How many of some columns a set may have at once."""
-    if problem.groups is None:
-        return len(columns)
-    labels = problem.groups[columns]
-    return len(np.unique(labels[labels >= 0])) + int((labels < 0).sum())
-
-
 def first_allowed(problem: ProbeProblem, order: Ints) -> Support:
     """The first columns of an order that make an allowed set of full size."""
     chosen: list[int] = []

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from formulations import Fits, ProbeProblem, fit_support, fit_supports, objective_bound, rounding_margin
 from formulations.losses import Squared
 from optprobe.engines import auto
-from optprobe.engines.allowed import exchanged, first_allowed, n_groups
+from optprobe.engines.allowed import exchanged, first_allowed
 from optprobe.engines.engine import Engine, Task, closing_slack
 from optprobe.engines.incumbents import Listed, Support
 from optprobe.engines.outcome import Outcome, Proof, SweepProof, TreeProof
@@ -150,7 +150,7 @@ def _cut(
     for one in (*fixed, *ordered):
         used[list(one)] += 1
     while ordered:
-        outside = n_groups(problem, problem.candidates[used[problem.candidates] == 0])
+        outside = problem.n_selectable(problem.candidates[used[problem.candidates] == 0])
         if len(fixed) + len(ordered) <= most and outside >= problem.size:
             break
         left_out = ordered.pop()

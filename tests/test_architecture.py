@@ -129,9 +129,13 @@ ARROWS = {
         *("certificates", "certificates.checker", "certificates.exact", "engines", "engines.engine"),
         *("registry", "studies", "optprobe", "cases", "report"),
     ),
-    "experiments": ("ground", "features", "activations", "registry", "studies", "cases", "report", "cli"),
 }
-"""Whom each room uses, and nobody else; engines of `engine_named` are found by name, so that a room can be added."""
+INNER = ("activations.", "certificates.", "engines.")
+ARROWS["experiments"] = tuple(room for room in ROOMS if room != "experiments" and not room.startswith(INNER))
+"""Whom each room uses, and nobody else; engines of `engine_named` are found by name, so that a room can be added.
+
+Experiments stand on top, and may use every room by its face.
+"""
 
 
 def modules() -> dict[str, Path]:
@@ -188,7 +192,8 @@ def test_rooms_use_whom_they_may_and_all_of_them() -> None:
     for room, others in used.items():
         for other, example in others.items():
             assert other in ARROWS[room], f"{room} may not use {other}, and {example}"
-        assert set(ARROWS[room]) == set(others), f"{room} no longer uses {set(ARROWS[room]) - set(others)}"
+        unused = set(ARROWS[room]) - set(others)
+        assert not unused or room == "experiments", f"{room} no longer uses {unused}"
 
 
 def below(room: str) -> set[str]:

@@ -5,8 +5,6 @@ A method has the colour, marker and line of `styles`; numbers of neurons are tol
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,26 +22,8 @@ from optprobe.comparison import OPTIMUM
 from optprobe.report import words
 from optprobe.report.styles import INK, style_of
 from optprobe.report.summary import RANKING, by_method, by_setting, label
+from optprobe.report.svg import STYLE, svg_of
 
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
-    "grid.alpha": 0.13,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-}
 Floats = NDArray[np.floating[Any]]
 CONTROL = "random"
 UP, DOWN = "#0072b2", "#d55e00"
@@ -141,7 +121,7 @@ def objective_figure(cases: Sequence[Case]) -> tuple[str, Case]:
         axes = figure.add_subplot()
         _paths(axes, chosen, "objective")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=10)
-        return _svg(figure, "objective"), chosen[-1]
+        return svg_of(figure, "objective"), chosen[-1]
 
 
 def path_figure(cases: Sequence[Case], quantity: str, name: str) -> str:
@@ -150,7 +130,7 @@ def path_figure(cases: Sequence[Case], quantity: str, name: str) -> str:
         figure = Figure(figsize=(4.3, 3.1))
         figure.subplots_adjust(left=0.17, right=0.97, bottom=0.17, top=0.96)
         _paths(figure.add_subplot(), cases, quantity)
-        return _svg(figure, name)
+        return svg_of(figure, name)
 
 
 def histogram_figure(with_feature: Floats, without: Floats, name: str) -> str:
@@ -168,7 +148,7 @@ def histogram_figure(with_feature: Floats, without: Floats, name: str) -> str:
         axes.axhline(0, color=INK, lw=0.8)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
         axes.set(xlabel="value of the neuron", ylabel="share of the words")
-        return _svg(figure, name)
+        return svg_of(figure, name)
 
 
 def legend_figure(method: str) -> str:
@@ -178,7 +158,7 @@ def legend_figure(method: str) -> str:
         figure = Figure(figsize=(0.5, 0.2))
         axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[], xlim=(0, 2), ylim=(-1, 1))
         axes.plot([0, 1, 2], [0, 0, 0], color=look.colour, marker=look.marker, linestyle=look.line, markevery=[1], ms=6)
-        return _svg(figure, f"legend-{method}")
+        return svg_of(figure, f"legend-{method}")
 
 
 def _paths(axes: Axes, cases: Sequence[Case], quantity: str) -> None:
@@ -254,7 +234,7 @@ def _panels(
         for axes, (setting, group) in zip(figure.subplots(1, len(settings), squeeze=False)[0], settings.items()):
             draw(axes, group)
             axes.set_title(str(setting))
-        return _svg(figure, name)
+        return svg_of(figure, name)
 
 
 def _name_rows(axes: Axes, methods: Sequence[str]) -> None:
@@ -287,18 +267,3 @@ def _loss(case: Case) -> float:
     """What the usual ranking loses or, without it, the heuristic that loses most."""
     losses = {result.method: result.relative_regret for result in case.heuristics}
     return losses.get(RANKING, max(losses.values(), default=0.0))
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an element to be placed in HTML: no prolog, no namespaces, its identifiers its own."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'\sid="([^"]*)"', rf' id="{name}-\1"', text)
-    text = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', text)
-    text = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", text)
-    return text.replace(INK, "currentColor").strip()

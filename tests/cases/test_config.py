@@ -10,7 +10,7 @@ from optprobe.cases import CaseStudy, Setting, Split
 from optprobe.cases.config import read_config
 from optprobe.errors import InputError
 
-CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs" / "heuristic_vs_optimal"
 TEXT = (CONFIGS / "smoke.toml").read_text(encoding="utf-8")
 
 
@@ -77,6 +77,16 @@ def test_mistakes(old: str, new: str, sentence: str, tmp_path: Path) -> None:
         read_config(path)
     assert sentence in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_a_ridge_to_be_validated_and_several_ridges(tmp_path: Path) -> None:
+    path = tmp_path / "validated.toml"
+    path.write_text(TEXT.replace("ridge = 0.01", 'ridge = "validate"'), encoding="utf-8")
+    validated = read_config(path)
+    assert validated.settings == (Setting("squared", None, "balanced"),)
+    assert validated.grid == (0.001, 0.01, 0.1, 1.0)
+    path.write_text(TEXT.replace("ridge = 0.01", "ridge = [0.01, 1]"), encoding="utf-8")
+    assert [setting.ridge for setting in read_config(path).settings] == [0.01, 1.0]
 
 
 def test_no_file(tmp_path: Path) -> None:

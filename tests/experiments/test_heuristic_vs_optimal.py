@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from experiments import heuristic_vs_optimal as experiment
+from experiments.experiment import Job, command
+from experiments.heuristic_vs_optimal import EXPERIMENT, said
 from optprobe.activations import load_labelled
 from optprobe.cases import Case, study
 from optprobe.cases.config import read_config
@@ -18,12 +19,14 @@ from optprobe.certificates import verify
 from optprobe.errors import InputError
 from optprobe.heuristics import RANKINGS
 from optprobe.registry import Registry
+from optprobe.report.finding import read_finding
+from optprobe.studies.backends import Here
 
-SMOKE = Path(__file__).parents[2] / "experiments" / "configs" / "smoke.toml"
+SMOKE = Path(__file__).parents[2] / "experiments" / "configs" / "heuristic_vs_optimal" / "smoke.toml"
 
 
 def start(folder: Path, config: Path = SMOKE) -> int:
-    return experiment.main(["--config", str(config), "--out", str(folder)])
+    return command(EXPERIMENT, ["--config", str(config), "--out", str(folder)])
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,19 @@ def test_a_case_that_fails_is_one_sentence(
 def test_unknown_features_and_stores_are_refused(tmp_path: Path) -> None:
     config = replace(read_config(SMOKE), features=("is_klingon",))
     with pytest.raises(InputError, match="there is no feature 'is_klingon' in 'bundled'"):
-        experiment.run(config, tmp_path, lambda what, share: None)
+        EXPERIMENT.run(Job(config, tmp_path, lambda what, share: None, Here()))
+    stores = replace(config, model=None, stores=("acts",))
     with pytest.raises(InputError, match="this experiment extracts its activations"):
-        experiment.run(replace(config, model=None, stores=("acts",)), tmp_path, lambda what, share: None)
+        EXPERIMENT.run(Job(stores, tmp_path, lambda what, share: None, Here()))
+
+
+def test_the_finding_is_read_as_it_was_written_and_its_paragraph_follows_from_the_tables(whole: Path) -> None:
+    finding = read_finding(whole)
+    assert finding.paragraph == said(finding.tables)
+    assert finding.paragraph.startswith("4 of 4 optima are proved")
+    assert len(finding.tables["results"]) == 44
+    assert {figure.name for figure in finding.figures} == {"regret", "optimal_share", "held_out_f1", "objective"}
+    assert finding.page(pages="index.html") == (whole / "study.html").read_text(encoding="utf-8")
+    (whole.parent / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no whole finding"):
+        read_finding(whole.parent / "empty")

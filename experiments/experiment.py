@@ -8,7 +8,10 @@ and its page, ``study.html``. The paragraph follows from the tables alone.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,8 @@ from optprobe.studies.backends import BACKENDS, Backend, backend_named
 from optprobe.studies.keys import Keys, read_keys
 from optprobe.studies.run import Report
 
-RUNS, RESULTS = Path("runs"), Path("experiments/results")
+FOLDER = Path(__file__).parent
+RUNS, RESULTS, TOOK = Path("runs"), FOLDER / "results", "took.json"
 T = TypeVar("T")
 Tables = Mapping[str, Rows]
 
@@ -117,7 +121,7 @@ def command(experiment: Experiment[Any], arguments: Sequence[str] | None = None)
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{experiment.name}", description=experiment.title)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="a .toml in experiments/configs")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"default: {RUNS}/{experiment.name}/NAME of the file")
-    parser.add_argument("--keep", action="store_true", help=f"write the finding to {RESULTS} too")
+    parser.add_argument("--keep", action="store_true", help="write the finding to experiments/results too")
     parser.add_argument("--backend", choices=BACKENDS, default="here", help="who runs the items (default: here)")
     parser.add_argument("--workers", type=int, metavar="N", help="how many at once (default 2)")
     parsed = parser.parse_args(arguments)
@@ -125,11 +129,14 @@ def command(experiment: Experiment[Any], arguments: Sequence[str] | None = None)
     try:
         backend = backend_named(parsed.backend, parsed.workers)
         config = experiment.config(parsed.config)
-        folder = writable_folder(parsed.out or RUNS / place)
+        folder, started = writable_folder(parsed.out or RUNS / place), time.perf_counter()
         with phase_bar() as report:
             finding = experiment.finding(Job(config, folder, report, backend))
-        for home in (folder, RESULTS / place) if parsed.keep else (folder,):
-            keep_finding(finding, home)
+        keep_finding(finding, folder)
+        if parsed.keep:
+            keep_finding(finding, RESULTS / place)
+            took = {"seconds": round(time.perf_counter() - started), "cores": os.cpu_count()}
+            write_file(RESULTS / place / TOOK, json.dumps(took) + "\n")
         pages = "index.html" if (folder / "index.html").is_file() else None
         write_file(folder / PAGE, finding.page(pages=pages))
     except OptprobeError as error:

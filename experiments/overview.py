@@ -1,0 +1,111 @@
+"""
+All findings that are kept, as a site and as ``experiments/README.md``.
+
+    python -m experiments.overview --out DIR
+    python -m experiments.overview --readme
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from experiments.experiment import FOLDER, RESULTS, TOOK, Experiment
+from optprobe.cli.shared import writable_folder
+from optprobe.errors import OptprobeError
+from optprobe.files import write_file
+from optprobe.report.finding import Finding, keep_finding, read_finding
+from optprobe.report.html import Link, rendered
+
+README = FOLDER / "README.md"
+NAMES = ("heuristic_vs_optimal", "scaling")
+"""The experiments, in the order in which one reads them."""
+TITLE = "What certified neurons say about language models"
+INTRODUCTION = """
+One module a claim, one configuration a model, one paragraph a finding. `python -m experiments.NAME --config FILE` runs
+one, goes on where it was stopped, and leaves certificates, pages of features and neurons, tables, figures and a page of
+the finding in `runs/NAME/CONFIG` (`--out`); `--keep` writes tables, figures and paragraph to `experiments/results`,
+from which this page and the site of all findings are made (`python -m experiments.overview --readme`, `--out DIR`).
+Splits are by document, intervals over documents. Seconds are those of a run from nothing, on a machine with other work.
+A certificate is about encoding, not about use: that the best probe reads a neuron does not say that the model does.
+"""
+
+
+def experiment_named(name: str) -> Experiment[Any]:
+    """The experiment of a module."""
+    found = import_module(f"experiments.{name}").EXPERIMENT
+    assert isinstance(found, Experiment)
+    return found
+
+
+def kept(name: str) -> Iterator[tuple[str, Finding, dict[str, Any]]]:
+    """Of an experiment's kept findings the name of the configuration, the finding, and what the run took."""
+    for folder in sorted(path.parent for path in (RESULTS / name).glob("*/finding.json")):
+        took = json.loads((folder / TOOK).read_text(encoding="utf-8"))
+        yield folder.name, read_finding(folder), took
+
+
+def readme() -> str:
+    """The text of ``experiments/README.md``."""
+    parts = [f"# {TITLE}", INTRODUCTION.strip()]
+    for name in NAMES:
+        experiment = experiment_named(name)
+        claim = inspect.getdoc(import_module(f"experiments.{name}")) or ""
+        parts += [f"## {experiment.title}", claim.split("\n\n")[0], f"In the paper: {experiment.paper}."]
+        for config, finding, took in kept(name):
+            where = f"{finding.about.get('model', 'no model')} (`{name}/{config}.toml`, {took['seconds']:,} s)"
+            parts.append(f"**{where}.** {finding.paragraph}")
+    return "\n\n".join("\n".join(_wrapped(part)) for part in parts) + "\n"
+
+
+def _wrapped(part: str) -> list[str]:
+    return [part] if part.startswith("#") else textwrap.wrap(" ".join(part.split()), 120, break_on_hyphens=False)
+
+
+def write_overview(folder: Path) -> Path:
+    """Write the site of all findings; returns its first page."""
+    studies = []
+    write_file(folder / "style.css", rendered("style.css"))
+    for name in NAMES:
+        experiment = experiment_named(name)
+        found = []
+        for config, finding, _ in kept(name):
+            place = folder / f"{name}-{config}"
+            keep_finding(finding, place)
+            write_file(place / "index.html", finding.page(root="../", site_title=TITLE))
+            model = finding.about.get("model", "no model")
+            found.append((Link(model, f"{name}-{config}/index.html"), finding.paragraph))
+        studies.append({"title": experiment.title, "paper": experiment.paper, "findings": found})
+    page = rendered("studies.html", root="", title=TITLE, site_title=TITLE, studies=studies)
+    write_file(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; exit code 0, or 2 where something cannot be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.overview", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, metavar="DIR", help="folder of the site")
+    what.add_argument("--readme", action="store_true", help=f"write {README.name}")
+    parsed = parser.parse_args(arguments)
+    try:
+        if parsed.readme:
+            write_file(README, readme())
+            print(README)
+        else:
+            print(write_overview(writable_folder(parsed.out)))
+    except OptprobeError as error:
+        print(f"overview: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

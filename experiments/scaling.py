@@ -29,15 +29,13 @@ import numpy as np
 
 from experiments.cases import Cases, about_config, certified
 from experiments.experiment import Experiment, Job, Tables, command
+from experiments.held_out import Scored, rows_held_out, scored, stated
 from experiments.plots import Point, lines, shades
-from formulations import fit_supports
 from optprobe.activations import Activations, load_labelled
 from optprobe.cases import Case
 from optprobe.cases.config import Config, config_of
-from optprobe.comparison import predict
-from optprobe.data import problem
 from optprobe.report.figures import FigureOnPage
-from optprobe.scoring import GroupBootstrap, interval, scores
+from optprobe.scoring import GroupBootstrap
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, Wrong, at_least, several, share, text
 from optprobe.studies.study import digest
@@ -147,28 +145,21 @@ class Profiles:
         rows = []
         for of, (layer, neuron) in own.items():
             for on in own:
-                low, value, high = self._f1(store, on, int(layer), int(neuron))
-                rows.append({"rung": rung, "of": of, "layer": layer, "neuron": neuron, "on": on, "f1": value}
-                            | {"f1_low": low, "f1_high": high})  # fmt: skip
+                f1 = self._f1(store, on, int(layer), int(neuron))
+                rows.append({"rung": rung, "of": of, "layer": layer, "neuron": neuron, "on": on}
+                            | {"f1": f1.value, "f1_low": f1.low, "f1_high": f1.high})  # fmt: skip
         return {"rows": rows}
 
     def sound(self, result: Mapping[str, Any]) -> bool:
         """A record names no other file."""
         return True
 
-    def _f1(self, store: Activations, feature: str, layer: int, neuron: int) -> tuple[float, float, float]:
-        """F1 of one neuron on the held-out rows of a feature, between the ends of its interval."""
+    def _f1(self, store: Activations, feature: str, layer: int, neuron: int) -> Scored:
+        """F1 of one neuron on the held-out rows of a feature."""
         data = load_labelled(store, feature, layer, self.config.test_share, self.config.split_seed)
-        loss, ridge, class_weight, _ = self.config.settings[0]
-        stated = problem(data, 1, loss=loss, ridge=ridge or 0.01, class_weight=class_weight, among=[neuron])
-        assert data.X_test is not None
-        assert data.y_test is not None
-        assert data.group_test is not None
-        fits = fit_supports(stated, [(neuron,)])
-        f = predict(stated, data.X_test, (neuron,), fits.coef[0], float(fits.intercept[0]))
-        resamples = GroupBootstrap.of(data.group_test, self.config.bootstrap_draws, self.config.seed)
-        low, high = interval(resamples.scores(data.y_test, f))
-        return low.f1, scores(data.y_test, f).f1, high.f1
+        X, y, group = rows_held_out(data)
+        resamples = GroupBootstrap.of(group, self.config.bootstrap_draws, self.config.seed)
+        return scored(stated(data, 1, self.config.settings[0], among=[neuron]), (neuron,), X, y, resamples, "f1")
 
 
 def run(job: Job[Ladder]) -> tuple[Tables, Sequence[FigureOnPage]]:

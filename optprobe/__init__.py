@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
     from optprobe.activations import Activations, activations_of, extract, load_labelled, neuron_map, neuron_values
-    from optprobe.causal import NeuronWeights, neuron_weights
+    from optprobe.causal import Ablation, Losses, NeuronWeights, Reference, ablate, losses, neuron_weights
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
     from optprobe.data import problem
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from optprobe.scoring import Scores, scores
 
 _HOMES = {
+    "Ablation": "causal",
     "Activations": "activations",
     "Certificate": "certificates",
     "CertificateRejected": "errors",
@@ -37,10 +38,12 @@ _HOMES = {
     "InputError": "errors",
     "KSparseProbe": "probe",
     "KSparseRegressor": "probe",
+    "Losses": "causal",
     "MomentProblem": "data",
     "Moments": "data",
     "NeuronWeights": "causal",
     "OptprobeError": "errors",
+    "Reference": "causal",
     "Registry": "registry",
     "Scores": "scoring",
     "Solution": "engines",
@@ -51,10 +54,12 @@ _HOMES = {
     "StoreDamaged": "errors",
     "UnsupportedProblem": "errors",
     "Verdict": "certificates",
+    "ablate": "causal",
     "activations_of": "activations",
     "compare": "comparison",
     "extract": "activations",
     "load_labelled": "activations",
+    "losses": "causal",
     "moment_problem": "data",
     "neuron_map": "activations",
     "neuron_values": "activations",
@@ -69,6 +74,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Ablation",
     "Activations",
     "Certificate",
     "CertificateRejected",
@@ -76,10 +82,12 @@ __all__ = [
     "InputError",
     "KSparseProbe",
     "KSparseRegressor",
+    "Losses",
     "MomentProblem",
     "Moments",
     "NeuronWeights",
     "OptprobeError",
+    "Reference",
     "Registry",
     "Scores",
     "Solution",
@@ -90,12 +98,14 @@ __all__ = [
     "StoreDamaged",
     "UnsupportedProblem",
     "Verdict",
+    "ablate",
     "activations",
     "activations_of",
     "compare",
     "extract",
     "features",
     "load_labelled",
+    "losses",
     "moment_problem",
     "neuron_map",
     "neuron_values",

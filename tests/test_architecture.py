@@ -82,7 +82,10 @@ ARROWS = {
         *("ground", "activations.model", "activations.store", "activations.extraction"),
         "activations.summaries",
     ),
-    "causal": ("formulations", "ground", "activations.model"),
+    "causal": (
+        *("formulations", "ground", "scoring", "features"),
+        *("activations.model", "activations.store", "activations.extraction"),
+    ),
     "certificates.checker": (),
     "certificates.exact": ("ground",),
     "certificates": ("formulations", "ground", "certificates.checker"),

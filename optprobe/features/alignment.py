@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, get_args
@@ -142,7 +143,7 @@ def align_rows(
     input_ids: list[NDArray[np.int64]] = []
     order = np.argsort(data.text, kind="stable")
     bounds = np.searchsorted(data.text[order], np.arange(len(data.texts) + 1))
-    for t, encoding in enumerate(_encodings(data.texts, tokenizer, max_length)):
+    for t, encoding in enumerate(encodings(data.texts, tokenizer, max_length)):
         input_ids.append(np.asarray(encoding.ids, dtype=np.int64))
         rows = order[bounds[t] : bounds[t + 1]]
         if len(rows) == 0:
@@ -175,8 +176,8 @@ def _cut(offsets: NDArray[np.int64], side: str) -> dict[str, int]:
     return {"context_ends": int(ends.max(initial=0))}
 
 
-def _encodings(texts: tuple[str, ...], tokenizer: Any, max_length: int | None) -> Any:
-    """Yield the encoding of each text, `_TEXTS_AT_ONCE` at a time."""
+def encodings(texts: Sequence[str], tokenizer: Any, max_length: int | None) -> Any:
+    """Yield the encoding of each text, with the tokenizer's special tokens, cut at the context length."""
     for i in range(0, len(texts), _TEXTS_AT_ONCE):
         batch = list(texts[i : i + _TEXTS_AT_ONCE])
         yield from tokenizer(batch, verbose=False, truncation=max_length is not None, max_length=max_length).encodings

@@ -60,6 +60,22 @@ class GroupBootstrap:
         times = np.random.default_rng(seed).multinomial(len(names), uniform, size=draws)
         return cls(index.astype(np.int64), times.astype(np.float64))
 
+    def means(self, values: Floats) -> Floats:
+        """
+        The mean of some values, one a row, in every resample: rows count, each as often as its group was drawn.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (n_rows,)
+
+        Returns
+        -------
+        ndarray of float64, shape (draws,)
+        """
+        n_groups = self.times.shape[1]
+        sums, counts = (np.bincount(self.group, weights, n_groups) for weights in (values, np.ones(len(values))))
+        return np.asarray((self.times @ sums) / (self.times @ counts))
+
     def scores(self, y: Floats, f: Floats, log_odds: bool = False) -> Floats:
         """
         The scores in every resample, as `Scores` defines them.
@@ -80,6 +96,12 @@ class GroupBootstrap:
         return score_values(y, f, log_odds, self.group, self.times)
 
 
+def middle(values: Floats) -> tuple[float, float]:
+    """The ends of the middle share `LEVEL` of some numbers; the rest is cut off in equal parts below and above."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
 def interval(values: Floats) -> tuple[Scores, Scores]:
     """
     The ends of the middle share `LEVEL` of the scores of resamples, or of their differences.
@@ -98,5 +120,5 @@ def interval(values: Floats) -> tuple[Scores, Scores]:
     ends = np.full((2, len(values)), np.nan)
     for at, row in enumerate(values):
         if len(defined := row[np.isfinite(row)]):
-            ends[:, at] = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            ends[:, at] = middle(defined)
     return Scores.of(ends[0]), Scores.of(ends[1])

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from optprobe.activations.extraction.plan import Batch, Plan
 from optprobe.activations.extraction.rounding import rounded
 from optprobe.activations.model.hooks import HookSite
-from optprobe.activations.model.loading import inference, language_model, vocabulary_size
+from optprobe.activations.model.loading import inference, pad_token
 from optprobe.activations.model.neurons import NeuronLayer, run_tokens
 from optprobe.errors import InputError
 
@@ -32,6 +32,34 @@ if TYPE_CHECKING:
 
 class _EndOfPass(Exception):
     """Ends a forward pass after the last probed layer; it never leaves this module."""
+
+
+T = TypeVar("T")
+
+
+def in_halves(once: Callable[[Batch], T], batch: Batch, plan: Plan) -> Iterator[tuple[Batch, T]]:
+    """
+    Run a batch; where it does not fit in memory, its halves.
+
+    Yields what ran at once, and what came of it. Raises `InputError` if a single text does not fit.
+    """
+    import torch
+
+    try:
+        yield batch, once(batch)
+        return
+    except torch.OutOfMemoryError as error:
+        if len(batch.texts) == 1:
+            n_tokens = len(plan.input_ids[batch.texts[0]])
+            raise InputError(
+                f"text {batch.texts[0]} of {n_tokens} tokens does not fit in the memory of the device; give a "
+                "smaller context, a smaller dtype, or another device"
+            ) from error
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    for half in batch.halves(plan.text):
+        yield from in_halves(once, half, plan)
 
 
 class Forward:
@@ -59,8 +87,7 @@ class Forward:
         self, model: nn.Module, sites: Mapping[NeuronLayer, HookSite], plan: Plan, aggregation: str = "none"
     ) -> None:
         self._model, self._sites, self._plan, self._aggregation = model, sites, plan, aggregation
-        pad = getattr(language_model(model)[1].config, "pad_token_id", None)
-        self._pad = pad if isinstance(pad, int) and 0 <= pad < vocabulary_size(model) else 0
+        self._pad = pad_token(model)
         self._stack = next(iter(sites)).stack
         self._last = list(sites)[-1]
         self.dtypes: Mapping[int, str] = {}
@@ -108,34 +135,14 @@ class Forward:
         InputError
             If a single text does not fit in memory, or a module does not run once on all tokens.
         """
-        import torch
-
-        try:
-            yield batch, self._once(batch)
-            return
-        except torch.OutOfMemoryError as error:
-            if len(batch.texts) == 1:
-                n_tokens = len(self._plan.input_ids[batch.texts[0]])
-                raise InputError(
-                    f"text {batch.texts[0]} of {n_tokens} tokens does not fit in the memory of the device; give a "
-                    "smaller context, a smaller dtype, or another device"
-                ) from error
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        for half in batch.halves(self._plan.text):
-            yield from self.run(half)
+        return in_halves(self._once, batch, self._plan)
 
     def pass_over(self, batch: Batch) -> None:
         """Run a batch through the model for what its hooks see, as far as they let it."""
         import torch
 
-        lengths = np.array([len(self._plan.input_ids[t]) for t in batch.texts])
-        self._shape = len(lengths), int(lengths.max())
-        ids = np.full(self._shape, self._pad, dtype=np.int64)
-        for i, t in enumerate(batch.texts):
-            ids[i, : lengths[i]] = self._plan.input_ids[t]
-        mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+        ids, mask = self._plan.padded(batch, self._pad)
+        self._shape = ids.shape[0], ids.shape[1]
         with suppress(_EndOfPass):
             run_tokens(self._model, torch.from_numpy(ids), torch.from_numpy(mask), self._stack)
 

@@ -9,14 +9,14 @@ goes on where another stopped, or does a part of the work, runs the very same ba
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optprobe.activations.store.shards import SHARD_ROWS
+from optprobe.activations.store.shards import SHARD_ROWS, rows_of_shard
 
 CHUNK_BATCHES = 16
 """A chunk of few labelled tokens holds about so many batches: enough texts to sort, little work to lose."""
@@ -118,6 +118,19 @@ class Plan:
             sha.update(f"{array.dtype} {len(array)}\n".encode())
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
+
+    def padded(self, batch: Batch, pad: int) -> tuple[Ints, Ints]:
+        """Return the token ids of a batch, (n_texts, longest), filled with `pad` on the right, and 1 for tokens."""
+        lengths = np.array([len(self.input_ids[t]) for t in batch.texts])
+        ids = np.full((len(lengths), int(lengths.max())), pad, dtype=np.int64)
+        for i, t in enumerate(batch.texts):
+            ids[i, : lengths[i]] = self.input_ids[t]
+        return ids, (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+
+    def chunks_of(self, shards: Iterable[int]) -> list[Chunk]:
+        """Return the chunks that have a row in one of these shards, in order."""
+        bounds = np.array([rows_of_shard(shard, self.n_rows) for shard in shards])
+        return [c for c in self.chunks() if ((bounds[:, 0] < c.stop) & (bounds[:, 1] > c.start)).any()]
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks in order; they hold every text with a row once."""

@@ -20,7 +20,7 @@ from optprobe.activations.model.hooks import HookSite
 from optprobe.activations.model.neurons import NeuronLayer
 from optprobe.activations.store.activations import Activations
 from optprobe.activations.store.matrix import NeuronMatrix
-from optprobe.activations.store.shards import SHARD_ROWS, rows_of_shard
+from optprobe.activations.store.shards import SHARD_ROWS
 from optprobe.activations.store.writer import StoreWriter
 from optprobe.errors import InputError
 from optprobe.features.dataset import FeatureDataset
@@ -86,7 +86,7 @@ class Sink(Protocol):
         """Yield what was kept of a layer in float16, in parts of shape (width, m), unless it was finished before."""
 
 
-class _Memory:
+class Memory:
     """A sink of arrays."""
 
     def __init__(self, n_rows: int, widths: dict[int, int], dtypes: dict[int, str]) -> None:
@@ -161,7 +161,7 @@ class Extraction:
             If a value is not finite, or a text does not fit in memory.
         """
         widths = {layer.layer: site.width for layer, site in self.sites.items()}
-        memory = _Memory(self.plan.n_rows, widths, dict(zip(self.manifest["layers"], self.manifest["values"])))
+        memory = Memory(self.plan.n_rows, widths, dict(zip(self.manifest["layers"], self.manifest["values"])))
         self.fill(memory)
         rows: dict[str, Any] = self.row_arrays()
         labels = dict(zip(self.manifest["features"], rows.pop("labels")))
@@ -215,8 +215,7 @@ class Extraction:
     def _run_missing(self, sink: Sink) -> None:
         while missing := sink.missing():
             shards = sorted({shard for absent in missing.values() for shard in absent})
-            bounds = np.array([rows_of_shard(shard, self.plan.n_rows) for shard in shards])
-            chunks = [c for c in self.plan.chunks() if ((bounds[:, 0] < c.stop) & (bounds[:, 1] > c.start)).any()]
+            chunks = self.plan.chunks_of(shards)
             sites = {layer: site for layer, site in self.sites.items() if layer.layer in missing}
             done, total, began = 0, sum(chunk.n_tokens for chunk in chunks), time.perf_counter()
             with Forward(self.model, sites, self.plan, self.data.aggregation) as forward:

@@ -79,7 +79,7 @@ def load_model(
 
 
 def model_and_tokenizer(
-    model: str | Path | nn.Module, tokenizer: Any, revision: str | None, device: str, dtype: str
+    model: str | Path | nn.Module, tokenizer: Any, revision: str | None, device: str, dtype: str, head: bool = False
 ) -> tuple[nn.Module, Any]:
     """
     Return a model that is ready to run, and its tokenizer.
@@ -90,7 +90,7 @@ def model_and_tokenizer(
         What `load_model` takes, or a loaded model, which stays as it is.
     tokenizer : transformers tokenizer, str, Path or None
         By default the model's own; a loaded model needs it.
-    revision, device, dtype : str
+    revision, device, dtype, head
         As in `load_model`.
 
     Raises
@@ -103,7 +103,7 @@ def model_and_tokenizer(
     if isinstance(model, str | Path):
         if tokenizer is None:
             tokenizer = load_tokenizer(model, revision)
-        return load_model(model, revision, device, dtype), tokenizer
+        return load_model(model, revision, device, dtype, head), tokenizer
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
     model = unwrapped(model)
     if tokenizer is None:
@@ -132,6 +132,12 @@ def vocabulary_size(model: nn.Module) -> int:
         return int(part.get_input_embeddings().num_embeddings)  # type: ignore[operator]
     except (NotImplementedError, AttributeError) as error:
         raise InputError(f"{type(model).__name__} has no table of tokens, so it is not a language model") from error
+
+
+def pad_token(model: nn.Module) -> int:
+    """Return the token id that fills up a batch: the model's own, or 0 where it has none among its tokens."""
+    pad = getattr(language_model(model)[1].config, "pad_token_id", None)
+    return pad if isinstance(pad, int) and 0 <= pad < vocabulary_size(model) else 0
 
 
 def device_of(model: nn.Module) -> torch.device:

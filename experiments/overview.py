@@ -25,7 +25,7 @@ from optprobe.report.finding import Finding, keep_finding, read_finding
 from optprobe.report.html import Link, rendered
 
 README = FOLDER / "README.md"
-NAMES = ("heuristic_vs_optimal", "ngram_superposition", "weight_fingerprint", "scaling")
+NAMES = ("heuristic_vs_optimal", "context_neurons", "ngram_superposition", "weight_fingerprint", "scaling")
 """The experiments, in the order in which one reads them."""
 TITLE = "What certified neurons say about language models"
 INTRODUCTION = """

@@ -335,7 +335,7 @@ def about(given: Contexts) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="context_neurons",
     title=TITLE,
-    paper="its context neurons and their deletion (Figures 4 and 5, Table 1)",
+    paper="its case study of context neurons: single neurons for languages and code, and the loss without them",
     read=contexts_of,
     run=run,
     about=about,

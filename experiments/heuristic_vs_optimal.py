@@ -86,7 +86,7 @@ def _beyond(row: Mapping[str, Any], side: int) -> bool:
 EXPERIMENT = Experiment(
     name="heuristic_vs_optimal",
     title=TITLE,
-    paper="its rankings (Figure 2 there compares them by F1), here against the optimum",
+    paper="its comparison of rankings and probes, there by F1, here against the optimum",
     read=config_of,
     run=run,
     about=about_config,

@@ -287,7 +287,7 @@ def about(given: Ngrams) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="ngram_superposition",
     title=TITLE,
-    paper="compound words in superposition (Figures 1 and 3)",
+    paper="its case study of compound words: sparse combinations of polysemantic neurons in early layers",
     read=ngrams_of,
     run=run,
     about=about,

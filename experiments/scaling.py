@@ -313,7 +313,7 @@ def about(ladder: Ladder) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="scaling",
     title="Sparsity, quantisation and splitting of features across sizes and steps",
-    paper="Figure 8 and its section on scale, by certified optima and criteria written down beforehand",
+    paper="its section on scale: sparsity on average, quantisation and neuron splitting, there by eye",
     read=ladder_of,
     run=run,
     about=about,

@@ -215,7 +215,7 @@ def figures(tables: Tables) -> list[FigureOnPage]:
 EXPERIMENT = Experiment(
     name="weight_fingerprint",
     title=TITLE,
-    paper="the section on weights: large input norms and negative biases of neurons in superposition (Figure 6)",
+    paper="its signature of superposition: large input norms and negative biases in early layers",
     read=config_of,
     run=run,
     about=about_config,

@@ -15,7 +15,10 @@ import pytest
 from optprobe.cli.main import main, parser
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "experiments/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PROGRAMS = ("optprobe", "make", "python", "pip", "source")
 
 WORDS = (("the", "DET"), ("boat", "NOUN"), ("leaves", "VERB"), ("harbour", "NOUN"), ("before", "ADP"), ("me", "PRON"))
@@ -56,8 +59,8 @@ def test_every_command_is_one(document: Path) -> None:
             assert f"VENV   ?= {Path(arguments[0]).parents[1]}" in (ROOT / "Makefile").read_text(encoding="utf-8")
         elif program == "pip":
             assert arguments == ["install", "."]
-        elif arguments[1] == "experiments.heuristic_vs_optimal":
-            assert (ROOT / "experiments" / "heuristic_vs_optimal.py").exists()
+        elif arguments[1].startswith("experiments."):
+            assert (ROOT / "experiments" / f"{arguments[1].removeprefix('experiments.')}.py").exists()
             assert (ROOT / arguments[arguments.index("--config") + 1]).exists()
 
 

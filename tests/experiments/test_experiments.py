@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import experiments
+from experiments import overview
 from experiments.experiment import Experiment, command
 from optprobe.report.finding import FINDING, Finding, read_finding
 from optprobe.studies import backends
@@ -74,6 +75,17 @@ def test_a_run_that_is_killed_goes_on_and_ends_the_same(
     monkeypatch.setattr(backends, "perform", genuine)
     assert start(name, killed) == 0
     assert kept(killed) == kept(whole)
+
+
+def test_the_readme_and_the_site_are_made_of_what_is_kept(tmp_path: Path) -> None:
+    assert set(overview.NAMES) == set(NAMES)
+    assert overview.README.read_text(encoding="utf-8") == overview.readme()
+    assert overview.main(["--out", str(tmp_path / "site")]) == 0
+    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    for folder in findings():
+        place = f"{folder.parent.name}-{folder.name}/index.html"
+        assert f'href="{place}"' in page
+        assert (tmp_path / "site" / place).is_file()
 
 
 def findings() -> list[Path]:

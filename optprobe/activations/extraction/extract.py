@@ -133,13 +133,8 @@ def prepare(
     Raises
     ------
     InputError
-        If the dataset has no labels, or the model, tokenizer, device or layers cannot be used.
+        If the model, tokenizer, device or layers cannot be used.
     """
-    if not data.labels:
-        raise InputError(
-            f"dataset {data.name!r} has numbers to be predicted ({', '.join(data.targets)}) and no labels: extraction "
-            "keeps labels of -1, 0 and +1 alone, so give a dataset of features"
-        )
     values, batch_tokens = options.get("values", "float16"), options.get("batch_tokens")
     context, hook, token = options.get("context"), options.get("hook", "mlp.post"), options.get("token", "last")
     revision = options.get("revision")

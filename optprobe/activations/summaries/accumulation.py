@@ -103,6 +103,8 @@ def accumulate(
     if Path(out).exists():
         raise InputError(f"{out} exists already; remove it or give another name")
     known, where = source.manifest["features"], "the store" if isinstance(source, Activations) else "the dataset"
+    if not known:
+        raise InputError(f"{where} has targets and no features, and moments are of labels: solve from its rows instead")
     names = list(dict.fromkeys(chosen("feature", feature, list(known), where) for feature in features or known))
     depths = source.manifest["layers"]
     depths = sorted({chosen("layer", layer, depths, where) for layer in layers or depths})

@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
 
     Attributes
     ----------
-    hook : {"mlp.post", "mlp.pre", "resid.post"}
+    hook : {"mlp.post", "mlp.pre", "attn.heads", "resid.post"}
         Which values: see `optprobe.activations.model.hooks`.
     tokenizer : transformers tokenizer, str or Path
         By default the model's own; a loaded model needs it.
@@ -168,6 +168,7 @@ def prepare(
         "layers": [layer.layer for layer in sites],
         "d_mlp": [site.width for site in sites.values()],
         "modules": [site.module for site in sites.values()],
+        **({"heads": [site.heads for site in sites.values()]} if hook == "attn.heads" else {}),
         "values": [values for _ in sites],
         "token": token,
         "aggregation": data.aggregation,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from formulations import Origin
 from formulations.shown import Shown, Table, facts
 from optprobe.activations.store.activations import Activations
+from optprobe.activations.store.manifest import hook_of
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
 from optprobe.files import write_file
@@ -176,7 +177,7 @@ def _from_store(
         "model": store.manifest["model"],
         "revision": store.manifest.get("revision"),
         "layer": layer,
-        "hook": store.manifest["hook"],
+        **hook_of(store.manifest, layer),
         "feature": feature,
         "dataset": dataset.get("name"),
         "dataset_digest": dataset.get("digest"),

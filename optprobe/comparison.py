@@ -204,6 +204,8 @@ def compare(
     check_methods(methods)
     if solution.problem.groups is not None:
         raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
+    if solution.problem.forced:
+        raise InputError("heuristics know nothing of forced neurons: compare the optimum of the problem without them")
     problem = with_rows(solution.problem)
     if problem.targets is not None:
         raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")

@@ -161,14 +161,14 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     setting = f"{problem.loss} loss, ridge {problem.ridge:g}, {unit}; {rows}"
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     scope = without_folders(claim.author.scope)
-    among = f"Among {_among(certificate)}{_where(scope)}{_grouped(certificate)}"
+    among = f"Among {_among(certificate)}{_where(scope)}{_conditions(certificate)}"
     feature = f" for the feature {scope['feature']!r}" if scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound
     if result.optimal:
         return (
             f"{among}, no set of {problem.k}{feature} has a {problem.loss} objective below {lower:.9g}; the {neurons} "
             f"{support} {attain} {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
-            f"{_of_pool(result, sure)}"
+            f"{_of_pool(result, problem.forced, sure)}"
         )
     return (
         f"{among}, the {neurons} {support} {are} the best known set of {problem.k}{feature}, "
@@ -177,13 +177,14 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     )
 
 
-def _of_pool(result: Result, sure: str) -> str:
+def _of_pool(result: Result, forced: tuple[int, ...], sure: str) -> str:
     """What a pool adds to the sentence."""
     if result.pool is None:
         return ""
     n, rest = len(result.pool.sets), result.pool.rest
-    if not result.pool.sets[0].support:
-        return f" Without any neuron the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
+    if result.pool.sets[0].support == forced:
+        what = "With the forced neurons alone" if forced else "Without any neuron"
+        return f" {what} the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
     if n == 1:
         sets = f"a set without {', '.join(map(str, result.pool.sets[0].support))} in it"
     else:
@@ -200,12 +201,13 @@ def _among(certificate: Certificate) -> str:
     return allowed_in_words(certificate.claim.problem.among, certificate.claim.data.n_neurons)
 
 
-def _grouped(certificate: Certificate) -> str:
-    """Of which groups a set may have one neuron each."""
-    if certificate.claim.problem.groups is None:
-        return ""
-    groups = len(set(certificate.arrays["groups"].tolist()) - {-1})
-    return f", at most one of {'the one group' if groups == 1 else f'each of {groups} groups'}"
+def _conditions(certificate: Certificate) -> str:
+    """Of which groups a set may have one neuron each, and which neurons it has."""
+    problem, grouped = certificate.claim.problem, ""
+    if problem.groups is not None:
+        groups = len(set(certificate.arrays["groups"].tolist()) - {-1})
+        grouped = f", at most one of {'the one group' if groups == 1 else f'each of {groups} groups'}"
+    return grouped + (f", with {', '.join(map(str, problem.forced))} in every set" if problem.forced else "")
 
 
 def _where(scope: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ from formulations.validation import (
     check_classes,
     check_varies,
     checked_among,
+    checked_forced,
     checked_groups,
     checked_k,
     checked_labels,
@@ -59,6 +60,7 @@ class ProbeProblem(Shown):
     class_weight: str
     among: tuple[int, ...] | None
     groups: Ints | None
+    forced: tuple[int, ...] = ()
     origin: Origin
 
     @property
@@ -116,6 +118,7 @@ class ProbeProblem(Shown):
     def _line(self) -> str:
         among = "" if self.among is None else f", of {allowed_in_words(self.among, self.n_neurons)}"
         among += "" if self.groups is None else ", at most one of each group"
+        among += f", with {', '.join(map(str, self.forced))} in every set" if self.forced else ""
         return (
             f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
             f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{among})"
@@ -135,9 +138,14 @@ class ProbeProblem(Shown):
 
     @cached_property
     def candidates(self) -> Ints:
-        """The columns that a support may contain: not constant, and among the allowed ones; sorted."""
+        """The columns that a support may contain, sorted: not constant, allowed, and in no group of a forced other."""
         usable = np.flatnonzero(self.inv_scale > 0)
-        return usable if self.among is None else np.intersect1d(usable, self.among)
+        if self.among is not None:
+            usable = np.intersect1d(usable, self.among)
+        if self.groups is None or not self.forced:
+            return usable
+        taken = set(self.groups[list(self.forced)].tolist()) - {-1}
+        return usable[~np.isin(self.groups[usable], list(taken)) | np.isin(usable, self.forced)]
 
     @property
     def size(self) -> int:
@@ -180,6 +188,8 @@ class SparseProbeProblem(ProbeProblem):
         The columns a support may use; None means all of them.
     groups : ndarray, shape (n_neurons,), or None
         The group of each column, -1 for none: a support may have one of each.
+    forced : tuple of int
+        The columns that every support must contain; k counts them.
     label_values : tuple of float
         The labels as they were given, the negative class first.
     targets : ndarray, shape (n_rows,), or None
@@ -199,18 +209,39 @@ class SparseProbeProblem(ProbeProblem):
     sample_weight: Floats | None = None
     among: tuple[int, ...] | None = None
     groups: Ints | None = None
+    forced: tuple[int, ...] = ()
     label_values: tuple[float, float] = (-1.0, 1.0)
     targets: Floats | None = None
     origin: Origin = field(default_factory=Origin)
 
     def __post_init__(self) -> None:
-        """Refuse what is for labels alone."""
+        """Refuse what is for labels alone, and what no support could contain."""
+        if self.forced:
+            self._check_forced()
         if self.targets is None:
             return
         if self.loss.name != "squared":
             raise InputError(f"targets are real numbers, and the {self.loss.name} loss is for labels: use squared")
         if self.class_weight != "none":
             raise InputError("targets have no classes that could be balanced: leave class_weight out")
+
+    def _check_forced(self) -> None:
+        """Raise `InputError` where no support contains the forced columns."""
+        if len(self.forced) > self.k:
+            raise InputError(
+                f"{len(self.forced)} columns are forced and k is {self.k}: k counts them, give a larger one"
+            )
+        if self.among is not None and (strange := sorted(set(self.forced) - set(self.among))):
+            raise InputError(f"column {strange[0]} is forced, and is not among the columns allowed: leave it out")
+        for column in self.forced:
+            values = self.X[self.w > 0, column]
+            if not (values != values[0]).any():
+                raise InputError(f"column {column} is forced, and is constant: leave it out")
+        labels = [-1 if self.groups is None else int(self.groups[column]) for column in self.forced]
+        for place, label in enumerate(labels):
+            if label >= 0 and label in labels[:place]:
+                pair = f"columns {self.forced[labels.index(label)]} and {self.forced[place]}"
+                raise InputError(f"{pair} are forced, and a support may have one of their group: leave one of them out")
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what follows from them is computed again where it is needed."""
@@ -330,6 +361,7 @@ def sparse_probe_problem(
     among: Sequence[int] | Ints | None = None,
     forbidden: Sequence[int] | Ints | None = None,
     groups: ArrayLike | None = None,
+    forced: Sequence[int] | Ints | None = None,
     origin: Origin | None = None,
 ) -> SparseProbeProblem:
     """Validate data and parameters into a `SparseProbeProblem`.
@@ -358,6 +390,8 @@ def sparse_probe_problem(
         Columns that a support may not use.
     groups : array_like of int, shape (n_neurons,), optional
         The group of each column, -1 for none: a support may have at most one of each. `clusters` makes some.
+    forced : sequence of int, optional
+        Columns that every support must contain; k counts them.
     origin : Origin, optional
         Where the rows came from, and the rows held out.
 
@@ -381,6 +415,7 @@ def sparse_probe_problem(
         class_weight=class_weight,
         among=checked_among(among, forbidden, matrix.shape[1]),
         groups=checked_groups(groups, matrix.shape[1]),
+        forced=checked_forced(forced, matrix.shape[1]),
         origin=origin or Origin(),
     )
 

@@ -181,6 +181,19 @@ def _columns(named: Sequence[int] | Ints, n_neurons: int) -> list[int]:
     return columns
 
 
+def checked_forced(forced: Sequence[int] | Ints | None, n_neurons: int) -> tuple[int, ...]:
+    """The columns that every support must contain, sorted; none of them twice."""
+    if forced is None:
+        return ()
+    columns = _columns(forced, n_neurons)
+    if not columns:
+        raise InputError("no column is forced: name at least one, or leave `forced` out")
+    if len(columns) < len(forced):
+        doubled = next(j for j in columns if sum(int(i) == j for i in forced) > 1)
+        raise InputError(f"column {doubled} is forced twice: name it once")
+    return tuple(columns)
+
+
 def few_left_out(among: Sequence[int], n_neurons: int) -> tuple[int, ...]:
     """The columns that a support may not use, where they are a few beside those that it may; else none."""
     missing = sorted(set(range(n_neurons)) - set(among))

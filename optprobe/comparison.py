@@ -302,6 +302,8 @@ def check_comparable(problem: SparseProbeProblem) -> None:
     """Raise `InputError` for a problem that no heuristic is for."""
     if problem.groups is not None:
         raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
+    if problem.forced:
+        raise InputError("heuristics know nothing of forced neurons: compare the optimum of the problem without them")
     if problem.targets is not None:
         raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")
 

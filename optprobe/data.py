@@ -35,6 +35,7 @@ def problem(
     among: Sequence[int] | NDArray[np.int64] | None = None,
     forbidden: Sequence[int] | NDArray[np.int64] | None = None,
     groups: ArrayLike | str | None = None,
+    forced: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> SparseProbeProblem:
     """The k-sparse probe problem of a feature, or target, at a layer, about the rows of its training part.
 
@@ -55,7 +56,7 @@ def problem(
     feature, layer : str and int, optional
         Which part of a store, where it has several; a target of the store is named as a feature is, and predicted by
         the squared loss. Beside labels or targets, ``layer`` is that of a TransformerLens cache.
-    loss, ridge, class_weight, among, forbidden, groups
+    loss, ridge, class_weight, among, forbidden, groups, forced
         As in `formulations.sparse_probe_problem`; and ``groups="cluster:0.9"`` makes the clusters of neurons whose
         absolute correlation is at least 0.9 (`formulations.clusters`).
 
@@ -89,6 +90,7 @@ def problem(
         among=among,
         forbidden=forbidden,
         groups=None if isinstance(groups, str) else groups,
+        forced=forced,
         origin=origin,
     )
     return grouped(stated, groups) if isinstance(groups, str) else stated

@@ -54,7 +54,7 @@ def solve_each(
     layer : int, optional
         Of a store that has several.
     stated : mapping, optional
-        Loss, ridge, class_weight, among, forbidden of every problem, as `optprobe.problem` takes them.
+        Loss, ridge, class_weight, among, forbidden, groups, forced of every problem, as `optprobe.problem` takes them.
     **options
         As `solve` takes them: method, time_limit, within ...
 

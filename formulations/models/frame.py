@@ -32,7 +32,7 @@ LARGEST_COEFFICIENT = 1e3
 
 
 def frame(problem: SparseProbeProblem, name: str) -> pyo.ConcreteModel:
-    """The binaries of a model: ``s_j in {0, 1}`` for each candidate j, ``sum_j s_j <= size``.
+    """The binaries of a model: ``s_j in {0, 1}`` for each candidate j, 1 where it is forced; ``sum_j s_j <= size``.
 
     Components: ``NEURONS`` (the candidates, by their column in X), ``s``, ``cardinality``; ``model.problem`` is the
     problem itself. Raises `InputError` where no column is a candidate.
@@ -43,6 +43,8 @@ def frame(problem: SparseProbeProblem, name: str) -> pyo.ConcreteModel:
     model.problem = problem
     model.NEURONS = pyo.Set(initialize=problem.candidates.tolist())
     model.s = pyo.Var(model.NEURONS, domain=pyo.Binary)
+    for j in problem.forced:
+        model.s[j].setlb(1)
     model.cardinality = pyo.Constraint(expr=pyo.quicksum(model.s[j] for j in model.NEURONS) <= problem.size)
     return model
 

@@ -162,7 +162,7 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     setting = f"{problem.loss} loss, ridge {problem.ridge:g}, {unit}; {rows}"
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     scope = without_folders(claim.author.scope)
-    among = f"Among {_among(certificate)}{_where(scope)}{_grouped(certificate)}"
+    among = f"Among {_among(certificate)}{_where(scope)}{_conditions(certificate, columns)}"
     predicted = "target" if claim.of_target else "feature"
     feature = f" for the {predicted} {scope['feature']!r}" if scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound
@@ -170,7 +170,7 @@ def sentence(certificate: Certificate, certified: bool) -> str:
         return (
             f"{among}, no set of {problem.k}{feature} has a {problem.loss} objective below {lower:.9g}; the {neurons} "
             f"{support} {attain} {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
-            f"{_of_pool(result, sure, columns)}"
+            f"{_of_pool(result, problem.forced, sure, columns)}"
         )
     return (
         f"{among}, the {neurons} {support} {are} the best known set of {problem.k}{feature}, "
@@ -179,13 +179,14 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     )
 
 
-def _of_pool(result: Result, sure: str, columns: Columns) -> str:
+def _of_pool(result: Result, forced: tuple[int, ...], sure: str, columns: Columns) -> str:
     """What a pool adds to the sentence."""
     if result.pool is None:
         return ""
     n, rest = len(result.pool.sets), result.pool.rest
-    if not result.pool.sets[0].support:
-        return f" Without any {columns.noun} the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
+    if result.pool.sets[0].support == forced:
+        what = f"With the forced {columns.noun}s alone" if forced else f"Without any {columns.noun}"
+        return f" {what} the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
     if n == 1:
         sets = f"a set without {', '.join(map(columns.item, result.pool.sets[0].support))} in it"
     else:
@@ -214,12 +215,13 @@ def _named(columns: Columns, support: Iterable[int]) -> str:
     return named if columns == Columns() or not named else f"{columns.noun}s {named}"
 
 
-def _grouped(certificate: Certificate) -> str:
-    """Of which groups a set may have one neuron each."""
-    if certificate.claim.problem.groups is None:
-        return ""
-    groups = len(set(certificate.arrays["groups"].tolist()) - {-1})
-    return f", at most one of {'the one group' if groups == 1 else f'each of {groups} groups'}"
+def _conditions(certificate: Certificate, columns: Columns) -> str:
+    """Of which groups a set may have one neuron each, and which neurons it has."""
+    problem, grouped = certificate.claim.problem, ""
+    if problem.groups is not None:
+        groups = len(set(certificate.arrays["groups"].tolist()) - {-1})
+        grouped = f", at most one of {'the one group' if groups == 1 else f'each of {groups} groups'}"
+    return grouped + (f", with {', '.join(map(columns.item, problem.forced))} in every set" if problem.forced else "")
 
 
 def _where(scope: Mapping[str, Any]) -> str:

@@ -110,10 +110,10 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``PLACE[.BASIS].kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.moments][.groups][.poolM].cert``.
+        """``PLACE[.BASIS].kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.withJ][.moments][.groups][.poolM].cert``.
 
         PLACE is the file, or feature and layer; BASIS such as ``rotated0``. R has all digits; ``without3-7`` stands in
-        place of ``topN`` where all columns but a few are allowed.
+        place of ``topN`` where all columns but a few are allowed, and J are the forced columns, such as ``3-7``.
         """
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
         place = f"{scope.get('feature')}.layer{scope.get('layer')}"
@@ -132,6 +132,8 @@ class Certificate(Shown):
         if problem.among is not None:
             without = "-".join(map(str, few_left_out(problem.among, data.n_neurons)))
             parts.append(f"without{without}" if without else f"top{len(problem.among)}")
+        if problem.forced:
+            parts.append(f"with{'-'.join(map(str, problem.forced))}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
         if problem.groups is not None:

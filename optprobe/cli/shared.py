@@ -68,6 +68,9 @@ def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], An
         "--forbid", type=columns, metavar="J", help="search without these neurons, such as 415 or 415,7: what then?"
     )
     parser.add_argument(
+        "--force", type=columns, metavar="J", help="search sets with these neurons in them, such as 415; k counts them"
+    )
+    parser.add_argument(
         "--groups", metavar="RULE", help="cluster:0.9 allows one neuron of each cluster of correlation 0.9 or more"
     )
     parser.add_argument(
@@ -101,7 +104,7 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
     if arguments.paper:
         _set_paper(arguments, *data.X_train.shape)
     given = {name: getattr(arguments, name) for name in ("loss", "ridge", "class_weight")}
-    stated = {name: value for name, value in given.items() if value is not None}
+    stated = {name: value for name, value in given.items() if value is not None} | {"forced": arguments.force}
     found = problem(data, arguments.k, **stated, forbidden=arguments.forbid)
     if arguments.top is not None:
         _check_top(arguments, found)
@@ -152,6 +155,10 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapp
     if arguments.paper or arguments.loss not in (None, "squared"):
         other = "--paper" if arguments.paper else f"{arguments.loss} loss"
         raise InputError(f"{arguments.data} holds moments, which state the squared loss alone, not {other}: give rows")
+    if arguments.force is not None:
+        raise InputError(
+            f"{arguments.data} holds moments, and sets with forced neurons are searched by rows: give rows"
+        )
     stated: dict[str, Any] = {"origin": Origin(scope)}
     if arguments.ridge is not None:
         stated["ridge"] = arguments.ridge

@@ -95,6 +95,7 @@ def record(solution: Solution, path: Path, seconds: float) -> dict[str, Any]:
         "why": solution.why,
         "regime": solution.regime,
         "scope": f"among these {len(problem.among)} neurons" if problem.among is not None else "among all neurons",
+        "forced": list(problem.forced),
         "k": problem.k,
         "loss": problem.loss.name,
         "ridge": problem.ridge,

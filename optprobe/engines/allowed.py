@@ -1,4 +1,4 @@
-"""Sets that a problem with groups allows: at most one neuron of each group. Without groups, all sets are."""
+"""Sets that a problem allows: with the forced neurons in them, and at most one neuron of each group."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_TRIED = 512
 
 
 def first_allowed(problem: ProbeProblem, order: Ints) -> Support:
-    """The first columns of an order that make an allowed set of full size."""
+    """The forced columns and the first of an order that make an allowed set of full size with them."""
     chosen: list[int] = []
     taken: set[int] = set()
-    for column in map(int, order):
+    for column in (*problem.forced, *(int(j) for j in order if j not in problem.forced)):
         label = -1 if problem.groups is None else int(problem.groups[column])
         if len(chosen) < problem.size and label not in taken:
             chosen.append(column)
@@ -28,9 +28,10 @@ def first_allowed(problem: ProbeProblem, order: Ints) -> Support:
 
 def exchanged(problem: ProbeProblem, support: Support, others: Ints) -> Ints:
     """A set, and every allowed one with one of ``others`` in place of one of its own, shape (n_sets, size)."""
-    sets = np.tile(np.array(support, dtype=np.int64), (1 + len(support) * len(others), 1))
-    for place in range(len(support)):
-        sets[1 + place * len(others) : 1 + (place + 1) * len(others), place] = others
+    places = [place for place, column in enumerate(support) if column not in problem.forced]
+    sets = np.tile(np.array(support, dtype=np.int64), (1 + len(places) * len(others), 1))
+    for at, place in enumerate(places):
+        sets[1 + at * len(others) : 1 + (at + 1) * len(others), place] = others
     sets = np.sort(sets, axis=1)
     return sets if problem.groups is None else sets[~Listed((), problem.groups).within(sets)]
 
@@ -38,7 +39,7 @@ def exchanged(problem: ProbeProblem, support: Support, others: Ints) -> Ints:
 def descended(problem: ProbeProblem, support: Support) -> tuple[Support, float]:
     """A set of full size that is allowed and no exchange of one neuron improves, from any set; and its F.
 
-    What the set has beside one of each group gives way to the strongest neurons of other groups.
+    What the set has beside one of each group, or too many beside the forced ones, gives way to the strongest neurons.
     """
     strength = np.abs(problem.cross[problem.candidates])
     order = problem.candidates[np.argsort(-strength, kind="stable")]

@@ -39,7 +39,8 @@ def certificate_of(
     groups = None
     if problem.groups is not None:
         groups, arrays["groups"] = value_digest(problem.groups), problem.groups.astype(np.int32)
-    stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among, groups)
+    forced = tuple(problem.forced)
+    stated = Stated(problem.loss.name, problem.ridge, problem.k, problem.class_weight, among, groups, forced)
     if isinstance(proof, TreeProof):
         arrays |= _tree_arrays(proof)
     if proof.reference is not None:

@@ -73,14 +73,18 @@ class Pool:
     sets : tuple of NearOptimal
         None contains another; best first.
     rest : float
-        Every set of at most k neurons that contains none of them has F of at least this, rounding included.
+        Every set of at most k neurons, the forced ones among them, that contains none of these sets has F of at least
+        this, rounding included.
     size : int
         Neurons of the largest sets there are.
+    forced : tuple of int
+        Neurons that every set of the problem contains.
     """
 
     sets: tuple[NearOptimal, ...]
     rest: float
     size: int
+    forced: Support = ()
 
     @property
     def margin(self) -> float | None:
@@ -106,19 +110,21 @@ class Pool:
 
     @property
     def roles(self) -> dict[int, str]:
-        """Of every neuron of a listed set: whether it stands in all of them."""
-        return roles([one.support for one in self.sets])
+        """Of every neuron of a listed set: whether it is forced, or stands in all of them."""
+        return roles([one.support for one in self.sets], self.forced)
 
     def role(self, neuron: int) -> str:
         """What a neuron is for the sets below ``rest``.
 
-        "indispensable" where it stands in every listed set, "replaceable" where it stands in some, and "irrelevant"
-        where it stands in none, so that it occurs beside a set that is good enough without it.
+        "forced" where the problem puts it in every set; else "indispensable" where it stands in every listed set,
+        "replaceable" where it stands in some, and "irrelevant" where it stands in none, so that it occurs beside a set
+        that is good enough without it.
         """
         return self.roles.get(neuron, "irrelevant")
 
 
-def roles(sets: Sequence[Support]) -> dict[int, str]:
-    """Of every neuron of some sets: indispensable, if it stands in all of them, or else replaceable."""
+def roles(sets: Sequence[Support], forced: Support = ()) -> dict[int, str]:
+    """Of every neuron of some sets: forced, or else indispensable, if it stands in all of them, or replaceable."""
     standing = Counter(neuron for one in sets for neuron in one)
-    return {j: "indispensable" if standing[j] == len(sets) else "replaceable" for j in sorted(standing)}
+    found = {j: "indispensable" if standing[j] == len(sets) else "replaceable" for j in sorted(standing)}
+    return found | dict.fromkeys(forced, "forced")

@@ -5,6 +5,9 @@ which no proper subset is below it (POOL.md, section 1). The minimal sets are fo
 the fixed threshold; a search passes over what contains a set that is listed already. The proof is that of the last
 size: the checker shows that no smaller one is needed, if enough neurons stand in no listed set, and so the worst sets
 are left out where there would be too few. Whatever is left out, the rest is bounded by it.
+
+Where neurons are forced, every set here contains them, and a set contains a listed one if it contains the other neurons
+of that. So what stands for the empty set is the set of the forced ones, and they stand in every listed set.
 """
 
 from __future__ import annotations
@@ -63,7 +66,7 @@ def near_optimal(task: Task, choice: auto.Choice, wanted: Wanted) -> Found | Non
     search = _Search(task, support, wanted.most)
     best = float(fit_support(problem, support).objective[0])
     epsilon = wanted.epsilon(best)
-    cap = float(fit_support(problem, ()).objective[0]) + task.tolerance
+    cap = float(fit_support(problem, problem.forced).objective[0]) + task.tolerance
     if epsilon is None:
         cap = min(cap, _worst_neighbour(problem, support, wanted.most + 1) + task.tolerance)
         short: tuple[Support, ...] = ()
@@ -91,10 +94,10 @@ class _Search:
         The threshold falls where they are too many.
         """
         problem = self.task.problem
-        if float(fit_support(problem, ()).objective[0]) < cap:
-            return ((),), cap
+        if float(fit_support(problem, problem.forced).objective[0]) < cap:
+            return (problem.forced,), cap
         short: tuple[Support, ...] = ()
-        for size in range(1, problem.size):
+        for size in range(len(problem.forced) + 1, problem.size):
             smaller = problem.restated(k=size)
             engine = auto.enumerator_of(smaller) or branch_and_cut.ENGINE
             kept = self.outcome(smaller, engine, short, cap).kept
@@ -105,9 +108,10 @@ class _Search:
 
     def outcome(self, problem: ProbeProblem, engine: Engine, short: Sequence[Support], cap: float) -> Outcome:
         """The sets of a problem's size below a threshold, beside those that contain a listed one."""
-        if () in short:
+        if problem.forced in short:
             return Outcome(self.support, cap, SweepProof())
-        alone = [one[0] for one in short if len(one) == 1]
+        others = [tuple(j for j in one if j not in problem.forced) for one in short]
+        alone = [one[0] for one in others if len(one) == 1]
         problem = problem.narrowed(np.setdiff1d(problem.candidates, alone)) if alone else problem
         order = problem.candidates[np.argsort(-np.abs(problem.cross[problem.candidates]), kind="stable")]
         own = np.isin(order, self.support)
@@ -121,7 +125,7 @@ class _Search:
             known=None,
             most=self.most - len(short) + 1,
             cap=cap,
-            listed=Listed(one for one in short if len(one) > 1),
+            listed=Listed(one for one in others if len(one) > 1),
         )
         return auto.run_engine(engine, task)
 
@@ -151,7 +155,7 @@ def _cut(
         used[list(one)] += 1
     while ordered:
         outside = problem.n_selectable(problem.candidates[used[problem.candidates] == 0])
-        if len(fixed) + len(ordered) <= most and outside >= problem.size:
+        if len(fixed) + len(ordered) <= most and outside >= problem.size - len(problem.forced):
             break
         left_out = ordered.pop()
         used[list(left_out)] -= 1
@@ -176,15 +180,17 @@ def _found(
     rest -= margin
     if not members or not rest > members[0].lower_bound:
         return None
+    pool = Pool(tuple(members), rest, problem.size, problem.forced)
+    everything = problem.forced in short
+    second = nothing_left(problem.n_rows) if everything else outcome.proof
     if not any(len(one.support) < problem.size for one in members):
         lower = min(rest, *(one.lower_bound for one in members))
-        return Found(Pool(tuple(members), rest, problem.size), lower, outcome.proof)
-    second = nothing_left(problem.n_rows) if () in short else outcome.proof
+        return Found(pool, lower, second)
     if isinstance(solved.proof, SweepProof):
-        proof: Proof | None = solved.proof if () in short or isinstance(second, SweepProof) else None
+        proof: Proof | None = solved.proof if everything or isinstance(second, SweepProof) else None
     else:
         proof = joined(solved.proof, second) if isinstance(second, TreeProof) else None
-    return None if proof is None else Found(Pool(tuple(members), rest, problem.size), solved.lower - margin, proof)
+    return None if proof is None else Found(pool, solved.lower - margin, proof)
 
 
 def _member(problem: ProbeProblem, support: Support, margin: float, tolerance: float) -> NearOptimal:

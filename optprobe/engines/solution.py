@@ -20,9 +20,9 @@ from optprobe.errors import InputError
 
 
 class Status(Enum):
-    """How a search ended, as a sentence; ``{k}`` and ``{tolerance}`` are filled in by `Solution.status_sentence`."""
+    """How a search ended, as a sentence; `Solution.status_sentence` fills in ``{sets}`` and ``{tolerance}``."""
 
-    OPTIMAL = "optimal: no set of {k} neurons is better by more than {tolerance:g}"
+    OPTIMAL = "optimal: no set of {sets} is better by more than {tolerance:g}"
     TIME_LIMIT = "time limit: the bounds hold, and the gap is not closed"
     INTERRUPTED = "interrupted: the bounds hold, and the gap is not closed"
     UNFINISHED = "unfinished: the bounds hold, and the engine could not close the gap"
@@ -95,7 +95,9 @@ class Solution(Shown):
 
     @property
     def status_sentence(self) -> str:
-        return self.status.value.format(k=self.problem.k, tolerance=self.tolerance)
+        forced = ", ".join(map(str, self.problem.forced))
+        sets = f"{self.problem.k} neurons" + (f" with {forced} in it" if forced else "")
+        return self.status.value.format(sets=sets, tolerance=self.tolerance)
 
     def certificate(self, scope: Mapping[str, object] | None = None) -> Certificate:
         """The certificate of this solution.
@@ -118,6 +120,8 @@ class Solution(Shown):
 
         Raises `InputError` for neurons that may not be used anyway, or where none would be left.
         """
+        if forced := sorted(set(neurons) & set(self.problem.forced)):
+            raise InputError(f"neuron {forced[0]} is forced: state a problem that does not force it")
         if strange := sorted(set(neurons) - set(map(int, self.problem.candidates))):
             raise InputError(f"neuron {strange[0]} is none of those that may be used: leave it out")
         if not len(np.setdiff1d(self.problem.candidates, neurons)):
@@ -130,11 +134,14 @@ class Solution(Shown):
     def indispensability(self, time_limit: float | None = None) -> dict[int, tuple[float, float]]:
         """What each neuron of the support is worth: by how much the best set without it is worse, from and to.
 
+        Neurons that are forced are left out: no set of the problem is without them.
         Both numbers are bounds, on the mean-loss scale: F of the best set without the neuron minus F of the best set.
         ``time_limit`` is for each neuron, in seconds. `without` has the certificates.
         """
         worth = {}
         for neuron in self.support:
+            if neuron in self.problem.forced:
+                continue
             other = self.without(neuron, time_limit=time_limit)
             if other.interrupted:
                 raise KeyboardInterrupt

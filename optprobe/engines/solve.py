@@ -136,13 +136,15 @@ def _start(
     report(Progress("heuristics", 0.0, float("inf")))
     found = incumbent(problem, late=budget.part(HEURISTIC_SHARE * budget.left).late)
     best, objective, source = tuple(sorted(map(int, found.support))), float(found.objective), found.source
-    if problem.groups is not None:
+    if problem.groups is not None or problem.forced:
         best, objective = descended(problem, best)
-        source = f"exchanges within groups after {source}"
+        source = f"exchanges of what may be exchanged after {source}"
     for support in given:
         columns = sorted(set(map(int, support)))
-        if len(columns) > problem.size or not set(columns) <= set(map(int, problem.candidates)):
-            raise InputError(f"the incumbent {columns} is no set of at most {problem.size} usable columns")
+        whole = set(columns) | set(problem.forced)
+        if len(whole) > problem.size or not whole <= set(map(int, problem.candidates)):
+            besides = " with the forced ones" if problem.forced else ""
+            raise InputError(f"the incumbent {columns} is no set of at most {problem.size} usable columns{besides}")
         spare = [int(j) for j in problem.candidates if j not in columns]
         full = first_allowed(problem, np.array(columns + spare, dtype=np.int64))
         value = float(fit_support(problem, full).objective[0])
@@ -194,7 +196,8 @@ def _solution(
 
 def _regime(problem: ProbeProblem, upper: float, engine: Engine) -> str:
     """Separable where the constant fit's dual vector alone closes the gap: then the optimum is its ranking's top k."""
-    bound = node_bound(constant_point(problem), np.zeros(0, dtype=np.int64), problem.candidates, problem.size)
+    inside = np.array(problem.forced, dtype=np.int64)
+    bound = node_bound(constant_point(problem), inside, np.setdiff1d(problem.candidates, inside), problem.size)
     if upper - bound <= SEPARABLE:
         return "separable"
     return "combinatorial" if engine.name.endswith("enumeration") else "relaxation"

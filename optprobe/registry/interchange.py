@@ -30,7 +30,7 @@ METRICS = {"test_f1": "f1_weighted", "test_acc": "accuracy", "test_auc": "auc"}
 """What sae-probes calls which of our scores."""
 
 STATED = (
-    *("loss", "ridge", "class_weight", "among", "n_rows", "n_neurons"),
+    *("loss", "ridge", "class_weight", "among", "forced", "n_rows", "n_neurons"),
     *("lower_bound", "upper_bound", "gap", "optimal"),
 )
 """What stands in a document as the record has it."""
@@ -96,10 +96,11 @@ class Proved:
 
     @property
     def setting(self) -> str:
-        """What two problems must share to be about the same: dataset, loss, ridge, class weights, columns allowed."""
+        """What two problems must share to be about the same: dataset, loss, ridge, class weights, columns."""
         stated = [f"{self.record[name]}" for name in ("loss", "ridge", "class_weight")]
         among = [] if self.record["among"] is None else [canonical(self.record["among"])]
-        return " ".join([*filter(None, (self._words("dataset"),)), *stated, *among])
+        forced = [f"with {canonical(self.record['forced'])}"] if self.record["forced"] else []
+        return " ".join([*filter(None, (self._words("dataset"),)), *stated, *among, *forced])
 
     @property
     def bounds(self) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def states(statement: Any, claim: Claim) -> bool:
         **{name: getattr(result, name) for name in ("upper_bound", "lower_bound", "tolerance")},
         "among": None if problem.among is None else len(problem.among),
         "support": list(result.support),
+        **({"forced": list(problem.forced)} if problem.forced else {}),
         "pool": None if result.pool is None else result.pool.as_json(),
     }
     same = all(statement.get(name) == value for name, value in claimed.items())

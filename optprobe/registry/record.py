@@ -25,6 +25,7 @@ def record_of(sha256: str, claim: Claim) -> dict[str, Any]:
         "ridge": problem.ridge,
         "class_weight": problem.class_weight,
         "among": None if problem.among is None else list(problem.among),
+        "forced": list(problem.forced),
         "n_rows": claim.data.n_rows,
         "n_neurons": claim.data.n_neurons,
         "support": list(result.support),

@@ -81,7 +81,7 @@ def stated(statement: Mapping[str, Any]) -> Statement | None:
         if pool is not None:
             sets = (Member(tuple(one["support"]), one["intercept"], one["upper_bound"]) for one in pool["sets"])
             said["pool"] = Pool(tuple(sets), pool["rest"])
-        found = Statement(**said | {"without": tuple(said.get("without", ()))})
+        found = Statement(**said | {name: tuple(said.get(name, ())) for name in ("without", "forced")})
         return None if not all(isinstance(text, str) for row in found.rows() for text in row) else found
     except (TypeError, ValueError, KeyError, AttributeError):
         return None
@@ -93,6 +93,7 @@ def claimed(claim: Claim) -> tuple[tuple[str, str], ...]:
     digests = {name: getattr(data, name, None) for name in ("X", "y", "weights", "moments")}
     unit = ", in units of the target's variance" if claim.of_target else ""
     among = "all columns" if problem.among is None else f"{len(problem.among):,} columns"
+    among += f", with {', '.join(map(str, problem.forced))} in every set" if problem.forced else ""
     return (
         ("data", f"{data.n_rows:,} {data.kind} x {data.n_neurons:,} columns"),
         *((f"sha256 of {name}", value) for name, value in digests.items() if value),
@@ -111,13 +112,14 @@ def solve_command(claim: Claim) -> str | None:
     split = scope.get("split", {"test_share": 0.3, "seed": 0})
     if type(feature) is not str or type(layer) is not int or problem.among is not None or claim.data.kind != "rows":
         return None
-    if split != {"test_share": 0.3, "seed": 0}:
+    if split != {"test_share": 0.3, "seed": 0} or problem.groups is not None:
         return None
     engine = claim.author.engine
     method = f" --method {engine}" if engine in METHODS else ""
+    force = f" --force {','.join(map(str, problem.forced))}" if problem.forced else ""
     return (
         f"optprobe solve {DATA} --feature {shlex.quote(feature)} --layer {layer} --k {problem.k} "
-        f"--loss {problem.loss} --ridge {problem.ridge!r} --class-weight {problem.class_weight}{method}"
+        f"--loss {problem.loss} --ridge {problem.ridge!r} --class-weight {problem.class_weight}{force}{method}"
     )
 
 

@@ -126,8 +126,9 @@ class Entry:
 
     @property
     def question(self) -> tuple[Any, ...]:
-        """What entries share that answer one question: place, feature, setting, the neurons searched, and k."""
-        return *self.place, self.feature, self.setting, self.claim.problem.among, self.k
+        """What entries share that answer one question: place, feature, setting, the sets searched, and k."""
+        problem = self.claim.problem
+        return *self.place, self.feature, self.setting, problem.among, problem.groups, problem.forced, self.k
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,7 +111,7 @@ def roles_table(entry: Entry, links: Links) -> Table:
     """The neurons of the listed sets: in how many each stands, those that stand in all first."""
     sets = [one.support for one in _pool(entry).sets]
     standing = Counter(neuron for one in sets for neuron in one)
-    found = roles(sets)
+    found = roles(sets, entry.claim.problem.forced)
     rows = [
         Row.of(
             (links.neurons(entry, [neuron]), found[neuron], f"{count} of {len(sets)}"),

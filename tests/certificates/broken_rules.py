@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -158,6 +159,10 @@ def _touched(original: Any) -> Any:
     return lambda listed, columns: any(set(one) & set(columns) for one in listed.sets)
 
 
+def _lacking_forced(original: Any) -> Any:
+    return lambda sets, support: original(replace(sets, forced=()), support)
+
+
 RULES: dict[str, Callable[[], list[Patch]]] = {
     "the objective is compared with the upper bound": lambda: _not_required("the support reaches"),
     "the support is a set of the claim": lambda: _not_required("is not among the sets of the claim"),
@@ -190,8 +195,9 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
         pool.Listed, "count", lambda original: lambda listed, columns: len(columns)
     ),
     "the support has one column of a group": lambda: _with(
-        check, "allowed_set", lambda original: lambda support, size, candidates, closed: True
+        pool.Sets, "allow", lambda original: lambda sets, support: True
     ),
+    "listed sets have the forced columns": lambda: _with(pool.Sets, "allow", _lacking_forced),
     "a column of small deviation is used": lambda: _with(problem, "standardised", _nearly_constant),
     "a target is standardised": lambda: _with(problem, "_standardised_target", lambda original: lambda y, w: y),
 }

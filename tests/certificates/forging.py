@@ -86,6 +86,7 @@ class Case:
     among: tuple[int, ...] | None = None
     groups: tuple[int, ...] | None = None
     target: bool = False
+    forced: tuple[int, ...] = ()
     digests: Json = field(default_factory=dict)
 
     @cached_property
@@ -101,13 +102,14 @@ class Case:
             sample_weight=self.weight,
             among=self.among,
             groups=self.groups,
+            forced=self.forced or None,
         )
 
     def allowed(self, size: int) -> list[tuple[int, ...]]:
-        """The sets of a size that have at most one column of each group."""
+        """The sets of a size that have the forced columns, and at most one column of each group."""
         found = itertools.combinations(self.problem.candidates.tolist(), size)
         closed = Listed(groups=self.groups)
-        return [support for support in found if not closed.inside(support)]
+        return [support for support in found if set(self.forced) <= set(support) and not closed.inside(support)]
 
     @cached_property
     def sets(self) -> np.ndarray:
@@ -139,8 +141,8 @@ class Case:
         """The problem as the checker holds it."""
         p, candidates = self.problem, np.zeros(self.X.shape[1], dtype=np.bool_)
         candidates[p.candidates] = True
-        closed = Listed(groups=self.groups)
-        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size, listed=closed, target=self.target)
+        more: Json = {"listed": Listed(groups=self.groups), "target": self.target, "forced": self.forced}
+        return Problem(p.Z, p.y, p.w, candidates, self.loss, self.ridge, p.size, **more)
 
     def objective(self, support: tuple[int, ...], coef: np.ndarray, intercept: float) -> np.longdouble:
         """The objective in extended precision."""
@@ -188,6 +190,8 @@ class Case:
         if self.groups is not None:
             arrays["groups"] = np.array(self.groups, np.int32)
             claim["problem"]["groups"] = checker.value_digest(arrays["groups"])
+        if self.forced:
+            claim["problem"]["forced"] = list(self.forced)
         return Draft(claim, arrays)
 
     def swept(self, lower: float | None = None, box: float = 0.3, at: int | None = None) -> Draft:
@@ -220,7 +224,7 @@ class Case:
         draft.claim["result"]["pool"] = {"sets": members, "rest": rest}
         draft.arrays["pool.coef"] = np.concatenate(coef)
         if "tree.kind" in draft.arrays:
-            closed = Listed(frozenset(listed))
+            closed = Listed(frozenset(tuple(j for j in one if j not in self.forced) for one in listed))
             vectors = np.concatenate([self.duals, draft.arrays["duals"]])
             kinds, arguments = Grown(self.checked.besides(closed), vectors, rest, screens).tree()
             whole = all(len(support) == self.problem.size for support in listed)
@@ -284,7 +288,8 @@ class Grown:
     def tree(self) -> tuple[list[int], list[int]]:
         kinds: list[int] = []
         arguments: list[int] = []
-        stack = [((), tuple(np.flatnonzero(self.problem.candidates).tolist()))]
+        first, others = self.problem.root
+        stack = [(tuple(first), tuple(np.flatnonzero(others).tolist()))]
         while stack:
             inside, free = stack.pop()
             kind, argument = self._node(inside, free)

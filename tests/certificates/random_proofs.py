@@ -68,6 +68,7 @@ class Trial:
         stated = dict(self.claim["problem"])
         among, grouped = stated.pop("among"), stated.pop("groups", None) is not None
         groups = tuple(self.arrays["groups"].tolist()) if grouped else None
+        stated["forced"] = tuple(stated.pop("forced", ()))
         among = None if among is None else tuple(among)
         target = "target" in self.claim["data"]
         return Case(self.X, self.y, weight=self.weight, among=among, groups=groups, target=target, **stated)
@@ -80,7 +81,7 @@ def false_statement(trial: Trial, case: Case) -> str | None:
     if trial.claim["data"] != replace(case, digests={}).data():
         return "it is about other data"
     usable = set(support) <= set(case.problem.candidates.tolist()) and len(support) <= case.problem.size
-    if not usable or Listed(groups=case.groups).inside(support):
+    if not usable or Listed(groups=case.groups).inside(support) or not set(case.forced) <= set(support):
         return "the support is no set of the claim"
     value = case.objective(support, trial.arrays["coef"], result["intercept"])
     if result["upper_bound"] < value - 1e-17 * (1 + abs(value)):
@@ -94,6 +95,8 @@ def false_pool(trial: Trial, case: Case) -> str | None:
     """The same of a pool."""
     pool, at = trial.claim["result"]["pool"], 0
     for one in pool["sets"]:
+        if not set(case.forced) <= set(one["support"]):
+            return f"the set {one['support']} is listed, and is no set of the claim"
         coef = trial.arrays["pool.coef"][at : at + len(one["support"])]
         at += len(coef)
         value = case.objective(tuple(one["support"]), coef, one["intercept"])
@@ -152,7 +155,20 @@ def random_case(rng: np.random.Generator) -> Case:
     loss, ridge = LOSSES[int(rng.integers(3))], float(10 ** rng.uniform(-4, 1))
     balanced = "balanced" if rng.random() < 0.3 else "none"
     groups = tuple(rng.integers(-1, 3, p).tolist()) if rng.random() < 0.2 else None
-    return Case(X, y, loss, ridge, k, balanced, weight, among or None, groups)
+    case = Case(X, y, loss, ridge, k, balanced, weight, among or None, groups)
+    return _with_forced(case, rng) if rng.random() < 0.25 else case
+
+
+def _with_forced(case: Case, rng: np.random.Generator) -> Case:
+    """The same with some columns of one of its sets forced, where it has any."""
+    try:
+        sets = case.sets
+    except OptprobeError:
+        return case
+    if not sets.size:
+        return case
+    support = rng.permutation(sets[int(rng.integers(len(sets)))])
+    return replace(case, forced=tuple(sorted(map(int, support[: int(rng.integers(1, len(support) + 1))]))), digests={})
 
 
 def _change_column(X: np.ndarray, j: int, y: np.ndarray, rng: np.random.Generator) -> None:
@@ -222,7 +238,7 @@ def random_trial(case: Case, rng: np.random.Generator) -> Trial:
 
 
 def _draft(case: Case, rng: np.random.Generator, lower: float, at: int) -> Draft:
-    if case.problem.k <= SWEPT[case.loss] and rng.random() < 0.25:
+    if case.problem.k <= SWEPT[case.loss] and rng.random() < 0.25 and not case.forced:
         draft = case.swept(lower, float(10 ** rng.uniform(-2, -0.1)), at)
         if "reference" in draft.arrays and rng.random() < 0.5:
             draft.arrays["reference"] *= rng.uniform(-2, 3)
@@ -257,7 +273,7 @@ def _pooled(case: Case, draft: Draft, rng: np.random.Generator) -> bool:
     room = Listed(groups=case.groups).count(np.array(sorted(outside), dtype=np.int64))
     slack = WELL_FITTED * (1 + abs(least))
     true = draft.claim["result"]["lower_bound"] <= rest <= least - slack
-    return bool(true and minimal and room >= case.problem.size)
+    return bool(true and minimal and room >= case.problem.size - len(case.forced))
 
 
 def alter(trial: Trial, rng: np.random.Generator) -> None:
@@ -346,6 +362,7 @@ def _claim(trial: Trial, rng: np.random.Generator) -> None:
         (problem, "class_weight", str(rng.choice(["none", "balanced"]))),
         (problem, "among", None if rng.random() < 0.3 else columns),
         (problem, "groups", "".join(reversed(digest))),
+        (problem, "forced", columns[: int(rng.integers(3))]),
         (result, "support", columns),
         (result, "intercept", result["intercept"] * near),
         (result, "upper_bound", result["upper_bound"] * near),
@@ -431,7 +448,6 @@ def judged(trial: Trial, case: Case, path: Path) -> tuple[list[str], str | None]
         return names, None
     with np.errstate(all="ignore"):
         asked = trial.case()
-        same = (asked.loss, asked.ridge, asked.k, asked.class_weight, asked.among, asked.groups) == (
-            case.loss, case.ridge, case.k, case.class_weight, case.among, case.groups,
-        )  # fmt: skip
+        stated = ("loss", "ridge", "k", "class_weight", "among", "groups", "forced")
+        same = all(getattr(asked, name) == getattr(case, name) for name in stated)
         return names, false_statement(trial, case if same else asked)

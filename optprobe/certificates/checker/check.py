@@ -20,7 +20,7 @@ from .limits import Limits, strict
 from .moments import MomentProblem, Moments, moment_problem_of
 from .outcome import Rejected, Undecided, require
 from .pair_sweep import check_pair_sweep
-from .pool import EVERYTHING_LISTED, Goal, Listed, allowed_set, check_pool, goals, listed_alone
+from .pool import EVERYTHING_LISTED, Goal, Sets, check_pool, goals, listed_alone
 from .problem import Problem, problem_of
 from .sets import check_open_sets, counted
 from .text import canonical
@@ -57,7 +57,7 @@ def verify(
             del data["target"]
         evaluate = partial(objective, problem)
         prove = partial(_prove, claim, arrays, problem, fast, exhaustive)
-        sets = problem.candidates, problem.size, problem.listed
+        sets = Sets(problem.size, problem.candidates, problem.forced, problem.listed)
         proved = _statement(claim, arrays, sets, data, evaluate, prove, most)
         return replace(proved, source=compared)
 
@@ -82,7 +82,7 @@ def verify_from_moments(
         stated |= {"made": dict(moments.made), "constant": problem.constant}
         data = {**vars(claim.data), "kind": "moments", **stated}
         prove = partial(_prove_from_moments, claim, problem, fast, exhaustive)
-        sets = problem.candidates, problem.size, problem.listed
+        sets = Sets(problem.size, problem.candidates, (), problem.listed)
         proved = _statement(claim, arrays, sets, data, problem.objective, prove, most)
         return replace(proved, source=compared)
 
@@ -120,7 +120,7 @@ def compared_with(source: Mapping[str, Any], scope: Mapping[str, Any]) -> dict[s
 def _statement(
     claim: Claim,
     arrays: dict[str, Array],
-    sets: tuple[NDArray[np.bool_], int, Listed],
+    sets: Sets,
     data: dict[str, Any],
     evaluate: Callable[[tuple[int, ...], Floats, float], tuple[float, float]],
     prove: Callable[[], str],
@@ -128,9 +128,7 @@ def _statement(
 ) -> Statement:
     """The statements that claims of both kinds make; ``evaluate`` gives the objective and its error."""
     result, stated = claim.result, claim.problem
-    candidates, size, closed = sets
-    usable = allowed_set(result.support, size, candidates, closed)
-    require(usable, f"the support {list(result.support)} is not among the sets of the claim")
+    require(sets.allow(result.support), f"the support {list(result.support)} is not among the sets of the claim")
     value, error = evaluate(result.support, arrays["coef"], result.intercept)
     require(
         value + error <= result.upper_bound,
@@ -140,7 +138,7 @@ def _statement(
     within = result.tolerance <= LARGEST_TOLERANCE * unit
     require(within, f"the tolerance is {result.tolerance:g}, more than a hundredth of the target's variance")
     if result.pool is not None:
-        check_pool(result.pool, arrays["pool.coef"], size, candidates, closed, evaluate, limits)
+        check_pool(result.pool, arrays["pool.coef"], sets, evaluate, limits)
         rest = result.pool.rest
         require(rest >= result.lower_bound, f"the bound of the rest is {rest:.12g}, below that of all sets")
     proof = prove()
@@ -159,9 +157,10 @@ def _statement(
         tolerance=result.tolerance,
         proof=proof,
         pool=result.pool,
-        size=size,
-        groups=None if closed.groups is None else len(set(closed.groups) - {-1}),
+        size=sets.size,
+        groups=None if sets.closed.groups is None else len(set(sets.closed.groups) - {-1}),
         without=_without(stated.among, data["n_neurons"]),
+        forced=stated.forced,
     )
 
 
@@ -174,7 +173,7 @@ def _without(among: tuple[int, ...] | None, n_neurons: int) -> tuple[int, ...]:
 
 def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool, exhaustive: bool) -> str:
     """Every part of the claim's lower bounds; returns how that was proved."""
-    parts = goals(claim.result, problem.size)
+    parts = goals(claim.result, problem.size, problem.forced)
     own = listed_alone(claim.result, problem.size)
     if len(own):
         check_open_sets(problem, np.arange(len(problem.candidates)), [own], claim.result.lower_bound)

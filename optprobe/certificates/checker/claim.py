@@ -18,7 +18,7 @@ LARGEST_TOLERANCE = 0.01
 LARGEST_BOX = 0.9
 FORMAT = "optprobe-certificate/2"
 POOL_FORMAT = "optprobe-certificate/3"
-"""Of claims about labels without a pool and groups, and of all others."""
+"""Of claims about labels without a pool, groups and forced columns, and of all others."""
 MOST_SETS = 10**5
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
@@ -51,9 +51,9 @@ class OfMoments:
 
 @dataclass(frozen=True)
 class Stated:
-    """The four parameters of a problem, the only columns allowed (None: all of them), and groups by digest.
+    """The four parameters of a problem, the only columns allowed (None: all of them), groups by digest, forced columns.
 
-    Where there are groups, a set has at most one column of each.
+    Where there are groups, a set has at most one column of each; where columns are forced, every set has all of them.
     """
 
     loss: str
@@ -62,6 +62,7 @@ class Stated:
     class_weight: str
     among: tuple[int, ...] | None
     groups: str | None = None
+    forced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ class Claim:
             del plain["result"]["pool"]
         if self.problem.groups is None:
             del plain["problem"]["groups"]
+        if not self.problem.forced:
+            del plain["problem"]["forced"]
         return canonical({**kinds, **plain, "author": self.author.as_json()})
 
     @property
@@ -167,9 +170,9 @@ class Claim:
 
     @property
     def form(self) -> str:
-        """The format of the file: a pool, groups or a target need the newer one, which older readers refuse by name."""
-        plain = self.result.pool is None and self.problem.groups is None and not self.of_target
-        return FORMAT if plain else POOL_FORMAT
+        """The format of the file: the newer one, which older readers refuse by name, for all that they do not know."""
+        plain = self.result.pool is None and self.problem.groups is None and not self.problem.forced
+        return FORMAT if plain and not self.of_target else POOL_FORMAT
 
     @property
     def arrays(self) -> dict[str, tuple[str, Shape]]:
@@ -209,6 +212,7 @@ def parse_claim(text: str) -> Claim:
     if claim.of_target:
         unclassed = stated.loss == "squared" and stated.class_weight == "none"
         require(unclassed, "of a target a claim has the squared loss, and no class weights")
+    require(not (sweep and stated.forced), "a sweep goes through all sets, and not through those with forced columns")
     if sweep:
         most = SWEEPS[stated.loss]
         require(stated.k <= most, f"a sweep proves the {stated.loss} loss for k <= {most}, not k = {stated.k}")
@@ -231,18 +235,26 @@ def _data(value: Any) -> Rows | OfMoments:
 
 
 def _problem(value: Any, n_neurons: int) -> Stated:
-    grouped = type(value) is dict and "groups" in value
-    loss, ridge, k, weight, among, *groups = entries(
-        value, "the problem", "loss", "ridge", "k", "class_weight", "among", *(["groups"] if grouped else [])
+    more = [name for name in ("groups", "forced") if type(value) is dict and name in value]
+    loss, ridge, k, weight, among, *others = entries(
+        value, "the problem", "loss", "ridge", "k", "class_weight", "among", *more
     )
+    besides = dict(zip(more, others))
     return Stated(
         one_of(loss, "the loss", *SWEEPS),
         number(ridge, "the ridge", LEAST, LARGEST),
         count(k, "k", 1, n_neurons),
         one_of(weight, "the class weight", "none", "balanced"),
         None if among is None else rising(among, "the columns allowed", n_neurons),
-        digest(groups[0], "the groups") if grouped else None,
+        digest(besides["groups"], "the groups") if "groups" in besides else None,
+        _forced(besides["forced"], k, n_neurons) if "forced" in besides else (),
     )
+
+
+def _forced(value: Any, k: int, n_neurons: int) -> tuple[int, ...]:
+    columns = rising(value, "the forced columns", n_neurons)
+    require(0 < len(columns) <= k, f"{len(columns)} columns are forced, and 1 to k = {k} may be")
+    return columns
 
 
 def _result(value: Any, problem: Stated, about: Rows | OfMoments) -> Result:

@@ -40,14 +40,21 @@ MOST_SQUARED, MOST_OTHERS = 10**12, 2 * 10**5
 
 def check_exhaustively(problem: Problem, lower: float) -> str:
     """No set has F below ``lower``: all of them are evaluated. Returns a sentence of counts."""
-    columns, k = np.flatnonzero(problem.candidates), problem.size
-    check_number(len(columns), k, problem.loss)
-    if problem.loss == "squared" and k > 1:
-        given = moments(problem, lower)
-        count = check_sets_above(*given, k, lambda sets: check_sets(problem, columns[sets], lower), problem.limits)
+    inside, free = problem.root
+    columns = np.array([*inside, *np.flatnonzero(free)], dtype=np.int64)
+    k, fixed = problem.size, len(inside)
+    m, need = len(columns) - fixed, k - fixed
+    check_number(m, need, problem.loss)
+    if problem.loss == "squared" and need > 1:
+        A, u, Q, least = moments(problem, lower)
+        order = np.argsort(np.argsort(columns))
+        given = A[np.ix_(order, order)], u[order], Q, least, k
+        count = check_sets_above(*given, lambda sets: check_sets(problem, columns[sets], lower), problem.limits, fixed)
     else:
-        count = check_open_sets(problem, columns, all_sets(len(columns), k), lower)
-    return counted("every set evaluated", len(columns), k, count)
+        before = np.arange(fixed)
+        sets = (np.concatenate([np.tile(before, (len(part), 1)), part + fixed], axis=1) for part in all_sets(m, need))
+        count = check_open_sets(problem, columns, sets, lower)
+    return counted("every set evaluated", m, need, count)
 
 
 def check_number(m: int, k: int, loss: str) -> None:
@@ -61,13 +68,23 @@ def all_sets(m: int, k: int) -> Iterator[Ints]:
     """All sets of k of m positions, in blocks."""
     sets = combinations(range(m), k)
     while part := list(islice(sets, BLOCK)):
-        yield np.array(part, dtype=np.int64).reshape(-1, k)
+        yield np.array(part, dtype=np.int64).reshape(len(part), k)
 
 
 def check_sets_above(
-    A: Floats, u: Floats, Q: float, least: float, k: int, check: Callable[[Ints], None], limits: Limits
+    A: Floats,
+    u: Floats,
+    Q: float,
+    least: float,
+    k: int,
+    check: Callable[[Ints], None],
+    limits: Limits,
+    fixed: int = 0,
 ) -> int:
-    """``check`` the sets of k > 1 columns that the test of the text leaves; returns their number."""
+    """``check`` the sets of k columns that the test of the text leaves; returns their number.
+
+    All have the first ``fixed`` columns, at most k - 2.
+    """
     try:
         from .exhaustive_loops import pairs_above
     except ImportError as error:
@@ -89,11 +106,14 @@ def check_sets_above(
         for v in range(len(A) - (k - len(prefix)) + 1):
             yield from below((*prefix, after + v), *_after(A, u, gap, v))
 
-    if k == 2:
-        return checked(below((), A, u, Q), check, limits)
+    head = tuple(range(fixed))
+    for _ in head:
+        A, u, Q = _after(A, u, Q, 0)
+    if k - fixed == 2:
+        return checked(below(head, A, u, Q), check, limits)
 
     def after_first(first: int) -> int:
-        return checked(below((first,), *_after(A, u, Q, first)), check, limits)
+        return checked(below((*head, fixed + first), *_after(A, u, Q, first)), check, limits)
 
     return sum(mapped(after_first, range(m - k + 1), limits))
 

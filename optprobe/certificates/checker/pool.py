@@ -1,16 +1,22 @@
-"""Groups of columns, and pools: sets none of which contains another, and a bound of every set that contains none of
-them.
+"""Groups of columns, forced columns, and pools: sets none of which contains another, and a bound of every set that
+contains none of them.
 
 *Groups.* Where the columns have groups, a set of the claim has at most one of each. ``size`` is then at most the number
 of groups among the candidates, a column without one being its own: so a smaller set is enlarged to one of ``size`` by
 columns of groups that it has none of, and whatever has two columns of one group is closed, like what contains a listed
 set. In all that follows "columns that stand in no listed set" are counted by their groups.
 
+*Forced columns.* Where a set A of columns is forced, the sets of the claim are those that contain A; a column of a
+group that A has one of is none of the candidates. A smaller set is enlarged as before, and every proof is about sets
+that contain A. Such a set contains a listed set L just if it contains L - A: so the proof closes by those, and in place
+of the empty set, and of columns listed alone, come A, and A with one column.
+
 *What is proved.* Let L be the listed sets, each of at most ``size`` columns. A proof covers the sets T of exactly
 ``size`` columns that contain no listed set: a search that drops the columns listed alone, and in which whatever
 contains a listed set is closed. Smaller sets need no proof of their own if ``size`` allowed columns stand in no listed
 set: enlarge T by some of them to T' of ``size`` columns. A listed set within T' has none of the new columns, so it lies
-within T; hence T' contains none, and F(T) >= F(T') >= rest.
+within T; hence T' contains none, and F(T) >= F(T') >= rest. With a forced columns ``size`` - a will do: T has all
+of the forced, so of the others it has |T| - a, and ``size`` - |T| are added.
 
 *The lower bound of all sets.* Where every listed set has ``size`` columns, a set of that size is listed or contains
 none; so it suffices that rest >= lower, and that each listed set has a bound of its own that reaches lower. Otherwise
@@ -108,12 +114,16 @@ class Goal:
     lower: float
 
 
-def goals(result: Result, size: int) -> tuple[Goal, ...]:
-    """The parts of the proof of a claim, in the order of a stored tree's."""
+def goals(result: Result, size: int, forced: tuple[int, ...] = ()) -> tuple[Goal, ...]:
+    """The parts of the proof of a claim, in the order of a stored tree's.
+
+    Listed sets are there without the forced columns.
+    """
     everything = Goal(Listed(), result.lower_bound)
     if result.pool is None:
         return (everything,)
-    rest = Goal(Listed(frozenset(one.support for one in result.pool.sets)), result.pool.rest)
+    others = frozenset(tuple(j for j in one.support if j not in forced) for one in result.pool.sets)
+    rest = Goal(Listed(others), result.pool.rest)
     return (rest,) if len(listed_alone(result, size)) else (everything, rest)
 
 
@@ -124,9 +134,19 @@ def listed_alone(result: Result, size: int) -> Ints:
     return np.array(whole, dtype=np.int64).reshape(len(whole), size)
 
 
-def allowed_set(support: tuple[int, ...], size: int, candidates: NDArray[np.bool_], closed: Listed) -> bool:
-    """Whether a set is one of the claim."""
-    return bool(len(support) <= size and candidates[list(support)].all() and not closed.inside(support))
+@dataclass(frozen=True)
+class Sets:
+    """The sets of a claim: at most ``size`` candidates, all of the forced columns, and nothing that is closed."""
+
+    size: int
+    candidates: NDArray[np.bool_]
+    forced: tuple[int, ...]
+    closed: Listed
+
+    def allow(self, support: tuple[int, ...]) -> bool:
+        """Whether a set is one of the claim."""
+        whole = len(support) <= self.size and set(self.forced) <= set(support)
+        return bool(whole and self.candidates[list(support)].all() and not self.closed.inside(support))
 
 
 def groups_of(labels: NDArray[np.int32] | None, stated: str | None, found: str | None) -> tuple[int, ...] | None:
@@ -138,20 +158,13 @@ def groups_of(labels: NDArray[np.int32] | None, stated: str | None, found: str |
     return tuple(labels.tolist())
 
 
-def check_pool(
-    pool: Pool,
-    coef: Floats,
-    size: int,
-    candidates: NDArray[np.bool_],
-    closed: Listed,
-    evaluate: Evaluate,
-    limits: Limits,
-) -> None:
+def check_pool(pool: Pool, coef: Floats, sets: Sets, evaluate: Evaluate, limits: Limits) -> None:
     """The listed sets are sets of the claim, none contains another, and each reaches its upper bound."""
     seen, at = Listed(), 0
+    candidates, closed, needed = sets.candidates, sets.closed, sets.size - len(sets.forced)
     used = np.zeros(len(candidates), dtype=np.bool_)
     for one in sorted(pool.sets, key=lambda one: len(one.support)):
-        usable = allowed_set(one.support, size, candidates, closed)
+        usable = sets.allow(one.support)
         require(usable, f"the set {list(one.support)} of the pool is not among the sets of the claim")
         used[list(one.support)] = True
     for length in sorted({len(one.support) for one in pool.sets}):
@@ -162,7 +175,7 @@ def check_pool(
             require(not seen.inside(support), f"the set {list(support)} of the pool contains another one of it")
         seen = Listed(seen.sets | set(same))
     outside = closed.count(np.flatnonzero(candidates & ~used))
-    require(outside >= size, f"only {outside} columns stand in no set of the pool, and {size} are needed")
+    require(outside >= needed, f"only {outside} columns stand in no set of the pool, and {needed} are needed")
     for one in pool.sets:
         limits.check()
         value, error = evaluate(one.support, coef[at : at + len(one.support)], one.intercept)

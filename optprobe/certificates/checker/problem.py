@@ -43,6 +43,15 @@ class Problem:
     listed: Listed = field(default_factory=Listed)
     """Sets whose supersets no proof is about."""
     target: bool = False
+    forced: tuple[int, ...] = ()
+    """Columns that are in all sets; they are candidates."""
+
+    @property
+    def root(self) -> tuple[list[int], NDArray[np.bool_]]:
+        """What all sets have, and the other candidates."""
+        free = self.candidates.copy()
+        free[list(self.forced)] = False
+        return list(self.forced), free
 
     def besides(self, listed: Listed) -> Problem:
         """The same for the sets that contain no listed one: columns listed alone are not allowed."""
@@ -73,11 +82,24 @@ def problem_of(
         predicted = _standardised_target(predicted, w)
     Z, varies = standardised(X, w)
     _check_unit_columns(Z, w, varies)
-    candidates = allowed(varies, stated.among)
-    listed = closed_by_groups(claim, arrays)
+    candidates, listed = allowed(varies, stated.among), closed_by_groups(claim, arrays)
+    usable = candidates[list(stated.forced)].all() and not listed.inside(stated.forced)
+    require(usable, "a forced column is constant or not allowed, or two of them are of one group")
+    candidates &= ~_beside(stated.forced, listed, len(candidates))
     size = min(stated.k, listed.count(np.flatnonzero(candidates)))
     constant = int((~varies).sum())
-    return Problem(Z, predicted, w, candidates, stated.loss, stated.ridge, size, constant, limits, listed, data.target)
+    parameters = stated.loss, stated.ridge, size, constant, limits, listed, data.target, stated.forced
+    return Problem(Z, predicted, w, candidates, *parameters)
+
+
+def _beside(forced: tuple[int, ...], listed: Listed, n_columns: int) -> NDArray[np.bool_]:
+    """The columns whose group a forced one is of, other than the forced."""
+    beside = np.zeros(n_columns, dtype=np.bool_)
+    if listed.groups is not None:
+        taken = {listed.groups[column] for column in forced} - {-1}
+        beside = np.array([label in taken for label in listed.groups], dtype=np.bool_)
+        beside[list(forced)] = False
+    return beside
 
 
 def _standardised_target(values: Floats, w: Floats) -> Floats:

@@ -60,7 +60,7 @@ def _walk(
     A leaf is closed as well if all sets of its node contain a listed one.
     """
     pair_leaves, pairs, leaves = None, 0, 0
-    stack: list[tuple[list[int], NDArray[np.bool_]]] = [([], problem.candidates)]
+    stack: list[tuple[list[int], NDArray[np.bool_]]] = [problem.root]
     for position, (what, index) in nodes:
         problem.limits.check()
         inside, free = stack.pop()

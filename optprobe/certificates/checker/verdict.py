@@ -42,6 +42,8 @@ class Statement:
         The number of groups of which a set has at most one column each, or None.
     without : tuple of int
         The columns that are not allowed, where they are a few.
+    forced : tuple of int
+        The columns that every set has.
     source : mapping
         What a store's manifest says of the rows, and the author said alike.
     """
@@ -62,6 +64,7 @@ class Statement:
     size: int = 0
     groups: int | None = None
     without: tuple[int, ...] = ()
+    forced: tuple[int, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,7 +83,7 @@ class Statement:
     def sentence(self) -> str:
         """All bounds in one sentence."""
         columns = f"the {self.data['n_neurons']:,} columns" if self.among is None else f"{self.among:,} columns"
-        columns += self._without + self._grouped
+        columns += self._without + self._conditions + ("," if self._conditions else "")
         return (
             f"the set {list(self.support)} reaches {self.objective:.9g}, and no set of {self.k} of {columns} is below "
             f"{self.lower_bound:.9g}{self._of_pool}{self._unit}"
@@ -95,18 +98,19 @@ class Statement:
         return f" (all but {', '.join(map(str, self.without))})" if self.without else ""
 
     @property
-    def _grouped(self) -> str:
-        if self.groups is None:
-            return ""
-        return f", at most one of {'the one group' if self.groups == 1 else f'each of {self.groups:,} groups'},"
+    def _conditions(self) -> str:
+        groups = "the one group" if self.groups == 1 else f"each of {self.groups or 0:,} groups"
+        grouped = "" if self.groups is None else f", at most one of {groups}"
+        return grouped + (f", with {', '.join(map(str, self.forced))} in every set" if self.forced else "")
 
     @property
     def _of_pool(self) -> str:
         if self.pool is None:
             return ""
         n = len(self.pool.sets)
-        if not self.pool.sets[0].support:
-            return "; the empty set is listed, and every set contains it"
+        if self.pool.sets[0].support == self.forced:
+            what = "set of the forced columns" if self.forced else "empty set"
+            return f"; the {what} is listed, and every set contains it"
         others = f"without the set {list(self.pool.sets[0].support)} in it"
         others = others if n == 1 else f"that contains none of {n:,} listed sets"
         return f"; no set {others} is below {self.pool.rest:.9g}"
@@ -130,7 +134,7 @@ class Statement:
         own = "" if data["kind"] == "moments" else f", {rows} row weights"
         yield "problem", f"{self.loss} loss, ridge {self.ridge:g}, class weights {self.class_weight}{own}{self._unit}"
         columns = "all columns" if self.among is None else f"{self.among:,} columns{self._without}"
-        columns += self._grouped.rstrip(",")
+        columns += self._conditions
         yield "sets", f"at most {self.k} of {columns}"
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
@@ -149,13 +153,14 @@ class Statement:
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
-        apart = ("data", "source", "support", "pool", "without")
+        apart = ("data", "source", "support", "pool", "without", "forced")
         return {
             **{name: value for name, value in vars(self).items() if name not in apart},
             "data": dict(self.data),
             "source": dict(self.source),
             "support": list(self.support),
             "without": list(self.without),
+            "forced": list(self.forced),
             "optimal": self.optimal,
             "pool": None if self.pool is None else self.pool.as_json(),
             "margin": self.margin,

@@ -51,7 +51,8 @@ def read_claim(sealed: Sealed) -> Claim:
     data, problem = _data(claim["data"]), claim["problem"]
     _problem(problem, data)
     result = _result(claim["result"], problem, data)
-    form = POOL_FORMAT if "pool" in result or "groups" in problem or "target" in data else FORMAT
+    newer = "pool" in result or "groups" in problem or "forced" in problem or "target" in data
+    form = POOL_FORMAT if newer else FORMAT
     if sealed.form != form:
         raise Rejected(f"The file says the format {sealed.form}, and such a claim has the format {form}.")
     proof = _proof(claim["proof"], problem, data)
@@ -123,7 +124,7 @@ def _data(value: object) -> dict[str, Any]:
 
 
 def _problem(value: object, data: dict[str, Any]) -> None:
-    more = ["groups"] if type(value) is dict and "groups" in value else []
+    more = [name for name in ("groups", "forced") if type(value) is dict and name in value]
     problem = _keys(value, "claim's problem", "loss", "ridge", "k", "class_weight", "among", *more)
     _one_of(problem["loss"], "loss", *LOSSES)
     if data["kind"] == "moments" and problem["loss"] != "squared":
@@ -135,8 +136,12 @@ def _problem(value: object, data: dict[str, Any]) -> None:
     _one_of(problem["class_weight"], "class weight", "none", "balanced")
     if problem["among"] is not None:
         _columns(problem["among"], "list of columns among", data["n_neurons"])
-    if more:
+    if "groups" in more:
         _digest(problem["groups"], "digest groups")
+    if "forced" in more and not _columns(problem["forced"], "list of forced columns", data["n_neurons"]):
+        raise _refuse("list of forced columns")
+    if len(problem.get("forced", ())) > problem["k"]:
+        raise Rejected(f"More columns are forced than k = {problem['k']}.")
 
 
 def _result(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -156,6 +161,8 @@ def _result(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dic
 def _support(value: object, what: str, problem: dict[str, Any], data: dict[str, Any]) -> None:
     if len(_columns(value, what, data["n_neurons"])) > problem["k"]:
         raise Rejected(f"The {what} has more than k = {problem['k']} columns.")
+    if lacking := sorted(set(problem.get("forced", ())).difference(_columns(value, what, data["n_neurons"]))):
+        raise Rejected(f"The {what} lacks the column {lacking[0]}, which is forced.")
 
 
 def _pool(value: object, lower: float, problem: dict[str, Any], data: dict[str, Any]) -> None:
@@ -185,6 +192,8 @@ def _proof(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict
         _positive(box, "box", 0.9)
         if loss != "logistic":
             raise Rejected("A box is given with another loss than the logistic one.")
+    if not tree and "forced" in problem:
+        raise Rejected("A claim with forced columns cannot be proved by a sweep.")
     if tree and data["kind"] == "moments":
         raise Rejected("A claim about moments cannot be proved by a tree: its vectors are those of rows.")
     if not tree and k > {"squared": 6, "logistic": 3 if box is not None else 0, "hinge": 2}[loss]:

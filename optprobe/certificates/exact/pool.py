@@ -12,6 +12,10 @@ Where columns have groups, a set of the claim has at most one of each, and ``siz
 the candidates, a column without one being a group. Then T is filled up by columns of groups that it has none of: of
 ``size`` groups it has at most |T|. So "candidates that stand in none" are counted by their groups, and a set that has
 two columns of a group counts as one that contains a listed set: nothing is to be proved of it.
+
+Where columns are forced, every set of the claim has them, and a candidate is of no group that one of them is of. All
+listed sets have them too, so what a set must contain beside them is what is left of a listed set without them. T is
+filled up by columns that are not forced; it lacks at most ``size`` less the number forced, so that many suffice.
 """
 
 from __future__ import annotations
@@ -95,6 +99,14 @@ def full(result: dict[str, Any], size: int) -> list[list[int]]:
     return sets if all(len(columns) == size for columns in sets) else []
 
 
+def usable(columns: Iterable[int], forced: Sequence[int], groups: Groups) -> list[int]:
+    """The candidates among some columns, all of them unless one is of the group of a forced one."""
+    if groups is None:
+        return list(columns)
+    taken = {groups[j] for j in forced} - {NO_GROUP}
+    return [j for j in columns if j in forced or groups[j] not in taken]
+
+
 def room(columns: Iterable[int], groups: Groups) -> int:
     """How many of some columns one set may have."""
     if groups is None:
@@ -114,18 +126,21 @@ def read_groups(labels: np.ndarray | None, stated: str | None) -> Groups:
     return tuple(map(int, labels))
 
 
-def parts(result: dict[str, Any], candidates: list[int], size: int, groups: Groups) -> list[Part]:
+def parts(
+    result: dict[str, Any], candidates: list[int], size: int, groups: Groups, forced: Sequence[int] = ()
+) -> list[Part]:
     """What is to be proved of all sets, in the order of a stored tree's parts."""
     whole, sets = Part(result["lower_bound"], candidates, Listed((), groups)), supports(result)
     if not sets:
         return [whole]
-    alone = {columns[0] for columns in sets if len(columns) == 1}
-    rest = Part(result["pool"]["rest"], [j for j in candidates if j not in alone], Listed(sets, groups))
+    besides = [[j for j in columns if j not in forced] for columns in sets]
+    alone = {columns[0] for columns in besides if len(columns) == 1}
+    rest = Part(result["pool"]["rest"], [j for j in candidates if j not in alone], Listed(besides, groups))
     return [rest] if full(result, size) else [whole, rest]
 
 
-def check_listed(sets: list[list[int]], candidates: list[int], size: int, groups: Groups, clock: Clock) -> None:
-    """The listed sets are sets of the claim, none contains another, and ``size`` candidates stand in none of them."""
+def check_listed(sets: list[list[int]], candidates: list[int], needed: int, groups: Groups, clock: Clock) -> None:
+    """The listed sets are sets of the claim, none contains another, and ``needed`` candidates stand in none of them."""
     seen, left, grouped = Listed(), set(candidates), Listed((), groups)
     for at, columns in enumerate(sorted(sets, key=len)):
         clock.check(lambda: f"{at:,} of {len(sets):,} listed sets compared; none refuted")  # noqa: B023
@@ -138,5 +153,5 @@ def check_listed(sets: list[list[int]], candidates: list[int], size: int, groups
             raise Rejected(f"The set {columns} of the pool stands in it twice, or contains another one of it.")
         seen.add(columns)
         left.difference_update(columns)
-    if sets and not room(left, groups) >= size:
-        raise Rejected(f"Only {room(left, groups)} candidates stand in no set of the pool, and {size} are needed.")
+    if sets and not room(left, groups) >= needed:
+        raise Rejected(f"Only {room(left, groups)} candidates stand in no set of the pool, and {needed} are needed.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from optprobe.certificates.exact.pool import Groups, room
+from optprobe.certificates.exact.pool import Groups, room, usable
 from optprobe.certificates.exact.reading import digest_of
 from optprobe.errors import InputError
 
@@ -50,6 +50,8 @@ class Problem:
         The columns that sets may use.
     groups : tuple of int, or None
         The group of each column, -1 for none: a set has at most one column of each.
+    forced : list of int
+        The columns that every set has; they are candidates.
     size : int
         Of the largest sets: F of smaller ones is no smaller than that of some largest one.
     """
@@ -62,6 +64,7 @@ class Problem:
     w: np.ndarray
     candidates: list[int]
     groups: Groups = None
+    forced: Sequence[int] = ()
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,10 +182,12 @@ def state(
     class_weight: str,
     among: Sequence[int] | None,
     groups: Groups = None,
+    forced: Sequence[int] = (),
 ) -> Problem:
     """The problem of a claim about these rows."""
     w = weights(rows.y, rows.g, class_weight)
     Z, varies = standardised(rows.X, w)
     y = standardised(rows.y[:, None], w)[0][:, 0] if rows.target else rows.y
     columns = range(rows.X.shape[1]) if among is None else among
-    return Problem(loss, ridge, k, Z, y, w, [j for j in columns if varies[j]], groups)
+    candidates = usable([j for j in columns if varies[j]], forced, groups)
+    return Problem(loss, ridge, k, Z, y, w, candidates, groups, forced)

@@ -100,7 +100,9 @@ class Tree:
     def _check_part(self, part: Part) -> None:
         self.lower, self.listed = arb(part.lower), part.listed
         self.sweep = Sweep(self.duality, part, self.clock, self.progress)
-        self.stack: list[tuple[Inside, np.ndarray]] = [((), np.array(part.candidates, dtype=np.int64))]
+        inside = tuple(self.problem.forced)
+        free = np.array([j for j in part.candidates if j not in inside], dtype=np.int64)
+        self.stack: list[tuple[Inside, np.ndarray]] = [(inside, free)]
         steps = {LEAF: self._leaf, BRANCH: self._branch, SCREEN: self._screen, PAIRS: self._pairs}
         while self.stack:
             self.clock.check(self.progress)

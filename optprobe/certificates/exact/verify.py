@@ -106,11 +106,23 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
             raise Rejected(f"The claim is about other data: the digest of {name} differs.")
     arrays, of = sealed.arrays(claim.layout), claim.problem
     groups = read_groups(arrays.get("groups"), of.get("groups"))
-    problem = state(rows, of["loss"], of["ridge"], of["k"], of["class_weight"], of["among"], groups)
+    forced = of.get("forced", [])
+    problem = state(rows, of["loss"], of["ridge"], of["k"], of["class_weight"], of["among"], groups, forced)
+    _check_forced(forced, problem.candidates, groups)
     duality = Duality(problem)
-    proved = _check_upper(claim, arrays, (problem.candidates, problem.size, groups), duality.objective, clock)
+    needed = problem.size - len(forced)
+    proved = _check_upper(claim, arrays, (problem.candidates, needed, groups), duality.objective, clock)
     facts = _stated(claim, stated["n_neurons"] - len(problem.candidates) if of["among"] is None else None)
     return {**facts, **proved, **_lower_of_rows(claim, arrays, duality, clock), "seconds": round(clock.spent, 3)}
+
+
+def _check_forced(forced: list[int], candidates: list[int], groups: Groups) -> None:
+    """Some set of the claim can have all of them."""
+    outside = sorted(set(forced).difference(candidates))
+    if outside:
+        raise Rejected(f"The column {outside[0]} is forced, and no set of the claim can have it.")
+    if Listed((), groups).within(forced):
+        raise Rejected("Two columns of one group are forced, as no set of the claim has.")
 
 
 def _lower_of_rows(claim: Claim, arrays: Arrays, duality: Duality, clock: Clock) -> Facts:
@@ -127,7 +139,7 @@ def _lower_of_rows(claim: Claim, arrays: Arrays, duality: Duality, clock: Clock)
         return Sweep(duality, part, clock)
 
     _check_own(claim, size, sweep)
-    to_prove = parts(claim.result, candidates, size, duality.problem.groups)
+    to_prove = parts(claim.result, candidates, size, duality.problem.groups, duality.problem.forced)
     if claim.proof["kind"] == "tree":
         tree = Tree(duality, arrays, claim.proof["box"], to_prove, clock)
         tree.check()
@@ -190,6 +202,7 @@ def _stated(claim: Claim, left_out: int | None) -> Facts:
     among = {} if of["among"] is None else {"among": len(of["among"])}
     stated = {name: of[name] for name in ("loss", "ridge", "class_weight", "k")}
     digests |= {"sha256 of the groups": of["groups"]} if "groups" in of else {}
+    digests |= {"columns in every set": ", ".join(map(str, of["forced"]))} if "forced" in of else {}
     digests |= {"y": "a target: F is in units of its variance"} if claim.of_target else {}
     return {**digests, "rows": data["n_rows"], "columns": data["n_neurons"], **constant, **stated, **among}
 
@@ -198,7 +211,7 @@ def _check_upper(
     claim: Claim, arrays: Arrays, sets: tuple[list[int], int, Groups], objective: Objective, clock: Clock
 ) -> Facts:
     """Statement 1, and that the listed sets are ones that may be listed and reach their upper bounds."""
-    result, (candidates, size, groups) = claim.result, sets
+    result, (candidates, needed, groups) = claim.result, sets
     outside = sorted(set(result["support"]).difference(candidates))
     if outside:
         raise Rejected(f"The support has a column that no set of the claim has: {outside[0]}.")
@@ -215,7 +228,7 @@ def _check_upper(
     }
     if "pool" not in result:
         return proved
-    check_listed(supports(result), candidates, size, groups, clock)
+    check_listed(supports(result), candidates, needed, groups, clock)
     at, listed = 0, result["pool"]["sets"]
     for number, one in enumerate(listed):
         clock.check(lambda: f"{number:,} of {len(listed):,} listed sets reach their upper bounds")  # noqa: B023

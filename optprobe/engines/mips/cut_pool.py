@@ -55,6 +55,9 @@ class Master:
         self.lp, self.milp = self._model(), self._model()
         for j in range(self.m):
             self.milp.changeColIntegrality(j, highspy.HighsVarType.kInteger)
+        self.forced = np.flatnonzero(np.isin(live.columns, live.problem.forced))
+        for j in self.forced.tolist():
+            self.milp.changeColBounds(j, 1.0, 1.0)
 
     def _model(self) -> Highs:
         model = Highs()
@@ -95,7 +98,8 @@ class Master:
         self.milp.setOptionValue("mip_max_nodes", NODES_A_ROUND)
         run = self.milp.search(values, tolerance, budget)
         visited = (np.flatnonzero(values[: self.m] > 0.5) for values in run.visited)
-        sets = {tuple(map(int, support)) for support in visited if len(support) == self.size}
+        whole = (one for one in visited if len(one) == self.size and np.isin(self.forced, one).all())
+        sets = {tuple(map(int, support)) for support in whole}
         supports = np.array(sorted(sets), dtype=np.int64).reshape(len(sets), self.size)
         return MilpRound(supports, run.bound, run.start_accepted, run.finished)
 
@@ -131,7 +135,8 @@ class CutPool:
             best = ascend(live, inside, free, start, target, effort, budget)
             s = best.s
             self.add(self._dual_at(live, s)[1])
-        for _ in range(effort.rounds if not len(inside) and len(free) == len(start) else CUTS_A_NODE):
+        at_root = len(inside) == len(self.problem.forced) and len(inside) + len(free) == len(start)
+        for _ in range(effort.rounds if at_root else CUTS_A_NODE):
             s, multipliers = self.of(live).relaxed(inside, free, budget)
             a = self.problem.loss.feasible(self.problem.y, self.problem.w, multipliers @ np.array(self.duals))
             value, discount = live.value_and_discounts(a)

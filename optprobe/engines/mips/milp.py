@@ -64,7 +64,7 @@ def _rounds(task: Task, search: branch_and_cut.Search, counts: dict[str, int]) -
         counts["starts_accepted"] += accepted
         task.report(Progress("milp", bound, search.found.upper))
         support = tuple(sorted(map(int, support_of(model))))
-        if support in seen or len(support) != problem.size:
+        if support in seen or len(support) != problem.size or not set(problem.forced) <= set(support):
             return
         seen.add(support)
         value = refine(model, support)

@@ -23,6 +23,8 @@ def refuses(problem: ProbeProblem) -> str | None:
     sweep = SWEEPS.get(problem.loss.name)
     if sweep is None:
         return f"dual enumeration is for logistic and hinge loss, not the {problem.loss.name} loss: use enumeration"
+    if problem.forced:
+        return "dual enumeration goes through all sets, and knows nothing of forced neurons: use branch_and_cut"
     if problem.size > sweep.largest_k:
         stated = f"dual enumeration of the {problem.loss.name} loss is for k <= {sweep.largest_k}"
         return f"{stated}, and k is {problem.k}: use branch_and_cut"

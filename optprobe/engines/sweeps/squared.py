@@ -75,6 +75,8 @@ ANY = 2.0
 def refuses(problem: ProbeProblem) -> str | None:
     if not isinstance(problem.loss, Squared):
         return f"enumeration is for the squared loss, not the {problem.loss.name} loss: use branch_and_cut"
+    if problem.forced:
+        return "enumeration goes through all sets, and knows nothing of forced neurons: use branch_and_cut"
     if problem.k > LARGEST_K:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut, with the rows"
     if not problem.size:

@@ -139,19 +139,27 @@ class Search:
     def _root(self) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less.
 
+        Forced neurons are inside from the beginning.
         The ascent starts from the bound 0 of the dual vector 0: no loss is negative.
         """
         budget = self.task.budget.at_least(LEAST_ROOT)
         start = self._first_guess()
         zero = Point.explicit(np.zeros(self.problem.n_rows))
-        root = self._evaluate(EMPTY, np.arange(len(self.live.columns)), start, 0.0, zero, ROOT, budget)
-        while self._open(root) and len(root.free) < 0.7 * len(self.live.columns) and not budget.over:
-            kept, screens = root.free, root.screens
+        root = self._evaluate(*self._first_node(), start, 0.0, zero, ROOT, budget)
+        while self._open(root) and not budget.over:
+            kept, screens = np.sort(np.concatenate([root.inside, root.free])), root.screens
+            if not len(kept) < 0.7 * len(self.live.columns):
+                break
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
-            root = self._evaluate(EMPTY, np.arange(len(kept)), start, root.bound, root.point, ROOT, budget)
+            root = self._evaluate(*self._first_node(), start, root.bound, root.point, ROOT, budget)
             root.screens = screens + root.screens
         return root
+
+    def _first_node(self) -> tuple[Ints, Ints]:
+        """What is inside at the root, and what is free, by position."""
+        forced = np.isin(self.live.columns, self.problem.forced)
+        return np.flatnonzero(forced), np.flatnonzero(~forced)
 
     def _first_guess(self) -> Floats:
         """A fractional s on the incumbent and on the neurons that correlate most with the labels."""
@@ -199,7 +207,7 @@ class Search:
         forced = relaxed.bound + np.maximum(least - counted, 0.0)
         screened = (forced >= self.target) & (counted < least)
         screens = []
-        if screened.any() and relaxed.bound < self.target:
+        if screened.any() and relaxed.bound < self.target and not self._singles:
             self.screened = min(self.screened, float(forced[screened].min()))
             free = free[~screened]
             screens.append(relaxed.point)
@@ -208,6 +216,14 @@ class Search:
             bound, point = own, relaxed.point
         likely = np.flatnonzero(relaxed.s)
         return Node(inside, free, bound, point, screens, likely=likely, s=relaxed.s[likely])
+
+    @property
+    def _singles(self) -> bool:
+        """Whether sets are listed that are one column beside the forced ones.
+
+        The checker drops these columns, so that a screen whose counted discount is one of theirs would not be its own.
+        """
+        return self.task.most > 1 and self.problem.size == len(self.problem.forced) + 1
 
     def _round(self, inside: Ints, free: Ints, s: Floats, need: int) -> None:
         """Fit the support that the relaxation points at, if it is new."""

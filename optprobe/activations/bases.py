@@ -8,9 +8,11 @@ of rows as the model has them, a column is the same function of the activations 
 standardises the columns that it is given in any case.
 
 The scope says under ``basis`` by which call the columns were made, of how many columns, and the sha256 of W, or of the
-dictionary's file. The same call makes them again, to the bit where W is the same: products are summed exactly. W itself
-is computed by LAPACK for `rotated` and `principal`, where another machine may find other last digits, and so another
-sha256; then the rows as `LabelledActivations.save` writes them are what a certificate can be checked against anywhere.
+dictionary's file. The same call makes them again, to the bit where W is the same: products are summed exactly. The last
+digits of W, which LAPACK computes for `rotated` and `principal`, may be others on another machine. Those of a rotation
+are rounded away; of components they are not, since nearly equal variances make any digit a matter of rounding. Another
+sha256 says so, and the rows as `LabelledActivations.save` writes them are what a certificate can be checked against
+anywhere.
 """
 
 from __future__ import annotations
@@ -41,6 +43,12 @@ Less is what rounding may leave of none.
 """
 ENTRIES = ("W_enc", "b_enc", "b_dec", "threshold", "k")
 """What is read of a dictionary's file; the decoder's weights, and whatever else is in it, are not."""
+GRID = 2.0**-20
+"""The entries of a rotation are whole multiples of it, so that it is orthogonal to about a millionth.
+
+LAPACK's last digits are a billionth of it: of a million entries one is rounded elsewhere on another machine once in a
+thousand seeds.
+"""
 BLOCK = 4096
 """Rows that are multiplied at once."""
 
@@ -54,8 +62,8 @@ def rotated(rows: LabelledActivations, seed: int = 0) -> LabelledActivations:
     rows : LabelledActivations
         With p columns.
     seed : int
-        Of the p x p orthogonal matrix, `optprobe.features.controls.random_rotation`. Its cost grows with the third
-        power of p.
+        Of the p x p orthogonal matrix, `optprobe.features.controls.random_rotation` rounded to `GRID`. Its cost grows
+        with the third power of p.
 
     Raises
     ------
@@ -66,7 +74,7 @@ def rotated(rows: LabelledActivations, seed: int = 0) -> LabelledActivations:
         raise InputError(f"the seed of a rotation is a whole number from 0, not {seed!r}")
     n_columns = _fresh(rows)
     with threadpool_limits(1, user_api="blas"):
-        W = random_rotation(n_columns, int(seed))
+        W = GRID * np.rint(random_rotation(n_columns, int(seed)) / GRID)
     return _changed(rows, W, f"rotated:{int(seed)}", _digest(W))
 
 

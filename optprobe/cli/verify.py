@@ -83,7 +83,7 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
     if said is not None and arguments.basis is not None and dict(data.scope["basis"]) != said:
         raise InputError(
             f"the certificate is about the basis {said!r}, and what is made here is {dict(data.scope['basis'])!r}: "
-            "give that dictionary; where the last digits of a rotation or of components differ here, give the rows as "
+            "give that dictionary; where the last digits of components differ here, give the rows as "
             "optprobe export --basis writes them where the certificate was made"
         )
     source = data.scope if arguments.data.is_dir() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 
 import optprobe as op
 from optprobe.activations import LabelledActivations, in_basis, load_labelled
-from optprobe.activations.bases import _product
+from optprobe.activations.bases import GRID, _product
 from optprobe.errors import InputError
 from optprobe.features.controls import random_rotation
 
@@ -58,23 +59,28 @@ def test_products_of_the_largest_sums_stay_exact() -> None:
 
 def test_a_rotation_is_the_orthogonal_matrix_of_its_seed() -> None:
     found, q = op.rotated(ROWS, 3), random_rotation(12, 3)
+    W = op.rotated(replace(ROWS, X_train=np.eye(12), X_test=None), 3).X_train
+    np.testing.assert_allclose(W, q, rtol=0, atol=GRID)
+    np.testing.assert_allclose(W.T @ W, np.eye(12), rtol=0, atol=4 * GRID)
+    np.testing.assert_array_equal(W, GRID * np.rint(W / GRID))
     assert found.X_test is not None
     assert found.X_train.dtype == np.float32
-    np.testing.assert_allclose(found.X_train, X[:60] @ q, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found.X_test, X[60:] @ q, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.X_train, X[:60] @ q, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.X_test, X[60:] @ q, rtol=0, atol=1e-4)
     np.testing.assert_allclose(found.X_train @ found.X_train.T, X[:60] @ X[:60].T, rtol=1e-4, atol=1e-3)
-    assert replace(ROWS, X_train=X[:60].astype(float)).X_train.dtype == np.float64
     basis = found.scope["basis"]
     assert (basis["call"], basis["of"]) == ("rotated:3", 12)
     assert basis == op.rotated(ROWS, 3).scope["basis"]
-    assert basis["sha256"] not in (op.rotated(ROWS, 4).scope["basis"]["sha256"], "")
+    assert basis["sha256"] == hashlib.sha256(b"(12, 12)" + W.tobytes()).hexdigest()
+    assert basis["sha256"] == "2c8b53130693118c0ebd8611349a16778a13d1750aa91d46016c216a96ddfce5"
+    assert basis["sha256"] != op.rotated(ROWS, 4).scope["basis"]["sha256"]
     assert {**found.scope, "basis": None} == {**ROWS.scope, "basis": None}
 
 
 def test_the_problem_of_a_basis_is_that_of_the_product() -> None:
     """Support and bounds are those of the matrix that one multiplies oneself; k = all of them is as good as before."""
     found = op.rotated(replace(ROWS, X_train=X[:60].astype(np.float64)), 0)
-    by_hand = X[:60].astype(np.float64) @ random_rotation(12, 0)
+    by_hand = X[:60].astype(np.float64) @ (GRID * np.rint(random_rotation(12, 0) / GRID))
     best = op.solve(op.problem(found, 2, **STATED))
     same = op.solve(op.sparse_probe_problem(by_hand, Y[:60], 2, **STATED))
     assert best.optimal

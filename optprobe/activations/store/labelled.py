@@ -95,7 +95,9 @@ class LabelledActivations(Shown):
         Raises `InputError` where the file cannot be written.
         """
         arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
-        arrays |= {"target" if self.of_target else "feature": self.scope.get("feature")}
+        arrays |= (
+            {"target": self.scope.get("feature", "")} if self.of_target else {"feature": self.scope.get("feature")}
+        )
         basis = self.scope.get("basis")
         arrays |= {"layer": self.scope.get("layer"), "basis": None if basis is None else json.dumps(dict(basis))}
         content = io.BytesIO()

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations.errors import InputError
-from formulations.losses import Hinge, Squared
+from formulations.losses import Hinge, Squared, log_odds
 from formulations.problem import ProbeProblem, SparseProbeProblem
 
 Floats = NDArray[np.float64]
@@ -112,11 +112,11 @@ def constant_point(problem: ProbeProblem) -> DualPoint:
 def _constant_point(problem: SparseProbeProblem) -> DualPoint:
     if isinstance(problem.loss, Hinge):
         return dual_point(problem, -problem.y)
-    positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
     if isinstance(problem.loss, Squared):
+        positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
         constant = 2 * positive - 1 if problem.targets is None else 0.0
     else:
-        constant = float(np.log(positive / (1 - positive)))
+        constant = log_odds(problem.y, problem.w)
     return dual_point(problem, problem.loss.derivative(problem.y, np.full(problem.n_rows, constant)))
 
 

@@ -19,7 +19,7 @@ from functools import singledispatch
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations.losses import Hinge, Loss, Squared
+from formulations.losses import Hinge, Loss, Squared, log_odds
 from formulations.problem import ProbeProblem, SparseProbeProblem
 
 Floats = NDArray[np.float64]
@@ -174,9 +174,8 @@ def _newton(
     """Newton's method with step halving; ends when the decrement is far below the objective."""
     m, q1, _ = Q.shape
     if start is None:
-        positive = w @ (y > 0) / w.sum()
         start = np.zeros((m, q1))
-        start[:, -1] = np.log(positive / (1 - positive))
+        start[:, -1] = log_odds(y, w)
     beta = start.copy()
     objective = _primal(loss, _predict(Q, beta), y, w, penalty, beta)
     active = np.arange(m)

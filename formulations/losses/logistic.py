@@ -34,6 +34,14 @@ class Logistic(Loss):
         return balance_classes(y, w, a)
 
 
+def log_odds(y: Floats, w: Floats) -> float:
+    """The intercept of the best fit without neurons: log of the weight of the positive rows over that of the others.
+
+    As a difference of logarithms, so that it is finite also where one class has less of all weight than rounding.
+    """
+    return float(np.log(w[y > 0].sum()) - np.log(w[~(y > 0)].sum()))
+
+
 def _sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)) without overflow."""
     e = np.exp(-np.abs(x))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import InputError, SparseProbeProblem, loss_named
+from formulations.losses import log_odds
 from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
@@ -143,7 +144,7 @@ def l1_logistic(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     paper leaves them in arbitrary order. Its strength is 100 / n_rows in these units, which chooses nothing at all on
     a few hundred rows and hundreds of neurons on many; a share of the critical strength lies between.
     """
-    coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
+    coef, intercept = np.zeros(problem.n_neurons), log_odds(problem.y, problem.w)
     strength = L1_SHARE * _critical_strength(problem)
     coef, intercept = _lasso(problem, strength, coef, intercept, 1e-13)
     working = np.flatnonzero(coef)
@@ -158,7 +159,7 @@ def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late 
     ``shares`` of the least strength at which every coefficient is 0, in falling order. The first is always fitted,
     roughly where time is up at once; once it is up, no other is.
     """
-    coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
+    coef, intercept = np.zeros(problem.n_neurons), log_odds(problem.y, problem.w)
     critical = _critical_strength(problem)
     for share in shares:
         coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6, late)
@@ -171,7 +172,7 @@ def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late 
 def _critical_strength(problem: SparseProbeProblem) -> float:
     """The least L1 penalty at which every coefficient of the logistic regression is 0."""
     none = np.zeros(0, dtype=np.int64)
-    gradient = _gradient(problem, none, np.zeros(0), _constant_fit(problem))
+    gradient = _gradient(problem, none, np.zeros(0), log_odds(problem.y, problem.w))
     return float(np.abs(gradient[problem.candidates]).max(initial=0.0))
 
 
@@ -231,7 +232,7 @@ def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0, late: Late
     Once time is up, the fits that are left take one step each.
     """
     order = np.argsort(-mean_difference(problem), kind="stable")[: len(problem.candidates)]
-    coef, intercept = np.zeros(problem.n_neurons), _constant_fit(problem)
+    coef, intercept = np.zeros(problem.n_neurons), log_odds(problem.y, problem.w)
     for size in sorted({min(m, len(order)) for m in TELESCOPE} - {0}, reverse=True):
         kept = order[:size]
         l1_ratio = float(np.clip(np.exp(-size / 20), 0.1, 0.9))
@@ -253,12 +254,6 @@ def _of_candidates(problem: SparseProbeProblem, values: Floats) -> Floats:
     scores = np.full(problem.n_neurons, -np.inf)
     scores[problem.candidates] = values[problem.candidates]
     return scores
-
-
-def _constant_fit(problem: SparseProbeProblem) -> float:
-    """The log-odds of the positive class."""
-    positive = float(problem.w @ (problem.y > 0))
-    return float(np.log(positive / (1.0 - positive)))
 
 
 def _gradient(problem: SparseProbeProblem, neurons: Ints, coef: Floats, intercept: float) -> Floats:

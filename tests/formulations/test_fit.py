@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from formulations import LOSSES, SparseProbeProblem, fit_support, fit_supports, sparse_probe_problem
+from formulations import (
+    LOSSES,
+    SparseProbeProblem,
+    constant_point,
+    fit_support,
+    fit_supports,
+    sparse_probe_problem,
+)
+from formulations.losses import log_odds
 
 LOSS_NAMES = pytest.mark.parametrize("loss", LOSSES)
 
@@ -96,3 +104,24 @@ def test_thousands_at_once_equal_one_at_a_time() -> None:
         for row in (0, 999, 1999):
             one = fit_support(problem, supports[row])
             np.testing.assert_allclose(many.objective[row], one.objective[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("rare", [-1.0, 1.0])
+@pytest.mark.parametrize("share", [1e-8, 1e-17, 1e-90])
+def test_a_class_of_less_weight_than_rounding(loss: str, rare: float, share: float) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 4))
+    y = np.where(X[:, 0] + rng.standard_normal(30) > 0, 1.0, -1.0)
+    weight = np.where(y == rare, share, 1.0)
+    problem = sparse_probe_problem(X, y, 2, loss=loss, sample_weight=weight, ridge=0.05)
+    fits = fit_supports(problem, [(0, 1), (2, 3)])
+    rounding = 1e-14  # of the mean loss: the fits themselves are as good as that
+    assert (fits.lower <= fits.objective + rounding).all()
+    assert (fits.objective <= float(fit_support(problem, ()).objective[0]) + rounding).all()
+    point = constant_point(problem)
+    assert np.isfinite(point.value)
+    if loss == "logistic":  # the entropy of the labels, to first order in the share of the rare class
+        mass = share * (y == rare).sum() / (y != rare).sum()
+        assert point.value == pytest.approx(mass * (1 - np.log(mass)), rel=1e-6)
+        assert log_odds(y, problem.w) == pytest.approx(rare * np.log(mass))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, penalised_fit
-from formulations.losses import Hinge, Logistic, Squared
+from formulations.losses import Hinge, Logistic, Squared, log_odds
 from optprobe.engines.budget import Budget
 from optprobe.engines.kernels.relaxation import hinge_fit, logistic_fit
 
@@ -185,10 +185,7 @@ def _fit(
 
 def _constant_fit(problem: SparseProbeProblem) -> float:
     """Where the intercept of a first fit starts; that of the squared loss needs no start."""
-    if isinstance(problem.loss, Squared):
-        return 0.0
-    positive = float(problem.w[problem.y > 0].sum() / problem.w.sum())
-    return float(np.log(positive / (1 - positive)))
+    return 0.0 if isinstance(problem.loss, Squared) else log_odds(problem.y, problem.w)
 
 
 def _next(

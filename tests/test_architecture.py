@@ -130,7 +130,7 @@ ARROWS = {
         *("formulations", "ground", "features", "heuristics", "activations", "activations.model"),
         *("activations.store", "activations.extraction", "activations.summaries"),
         *("certificates", "certificates.checker", "certificates.exact", "engines", "engines.engine"),
-        *("registry", "studies", "optprobe", "cases", "report"),
+        *("registry", "studies", "optprobe", "causal", "cases", "report"),
     ),
 }
 INNER = ("activations.", "certificates.", "engines.")

@@ -124,6 +124,17 @@ def test_the_commands_of_the_features(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_the_python_of_what_neurons_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of docs/causal.md, one after another."""
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    for block in python_blocks(ROOT / "docs" / "causal.md"):
+        exec(block, made)
+    assert made["found"].names == ("415", "mean")
+    assert made["ablation"].record()["reference"]["name"] == "words not French"
+
+
+@pytest.mark.slow
 def test_the_rows_of_ones_own_hooks() -> None:
     """The example of docs/extraction.md gives the support that extraction gives."""
     import optprobe as op

@@ -132,6 +132,8 @@ class Ablation:
     ----------
     values : mapping of int to ndarray of float32, shape (n_rows, n_neurons of the layer)
         The reference's values of the layer's neurons, and their mean in one row for "mean".
+    n_rows : int
+        Rows of the reference; 0 where there is none.
 
     Raises
     ------
@@ -145,6 +147,7 @@ class Ablation:
     factor: float | None = None
     seed: int | None = None
     values: Mapping[int, Floats] = field(init=False)
+    n_rows: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Validate, sort the neurons, and take their values from the reference."""
@@ -156,10 +159,12 @@ class Ablation:
         object.__setattr__(self, "neurons", MappingProxyType(neurons))
         self._check_arguments()
         taken = {} if self.reference is None else {n: self.reference.columns(n, js) for n, js in neurons.items()}
+        sizes = {len(rows) for rows in taken.values()}
+        if len(sizes) > 1:
+            raise InputError("the layers of a reference have different numbers of rows: give the same rows of each")
+        object.__setattr__(self, "n_rows", max(sizes, default=0))
         if self.how == "mean":
             taken = {n: rows.mean(axis=0, dtype=np.float64, keepdims=True).astype("f4") for n, rows in taken.items()}
-        if len({len(rows) for rows in taken.values()}) > 1:
-            raise InputError("the layers of a reference have different numbers of rows, so that none can be drawn")
         object.__setattr__(self, "values", MappingProxyType(taken))
 
     def _check_arguments(self) -> None:
@@ -185,8 +190,7 @@ class Ablation:
             for layer, values in self.values.items():
                 sha.update(f"{layer} {values.shape}\n".encode())
                 sha.update(np.ascontiguousarray(values, dtype="<f4").data)
-            n_rows = len(next(iter(self.values.values())))
-            stated["reference"] = {"name": self.reference.name, "rows": n_rows, "sha256": sha.hexdigest()}
+            stated["reference"] = {"name": self.reference.name, "rows": self.n_rows, "sha256": sha.hexdigest()}
         stated |= {} if self.factor is None else {"factor": float(self.factor)}
         stated |= {} if self.seed is None else {"seed": self.seed}
         return stated | {"digest": hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()}

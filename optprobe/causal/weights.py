@@ -2,14 +2,15 @@
 
 A neuron of a plain MLP is ``act(w_in . x + b)`` times its output vector; one of a gated MLP has two input vectors, that
 of the gate and that of what is gated, and no bias but those of its two projections. The model's norms stand between
-these vectors and the residual stream: that of the block is not folded in, that before the unembedding is where tokens
-are named.
+these vectors and the residual stream. A norm ``g * x / |x| + s`` before the MLP can be folded in: ``w . (g * z + s) + b
+= (g * w) . z + (b + w . s)``. That before the unembedding is where tokens are named.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from formulations.shown import Shown, Table
 from optprobe.activations.model.loading import device_of, inference, language_model
-from optprobe.activations.model.neurons import NeuronLayer, NeuronMap, linear_modules, neuron_map
+from optprobe.activations.model.neurons import NeuronLayer, NeuronMap, linear_modules, neuron_map, run_tokens
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class InputWeights(NamedTuple):
     module: str
     vectors: Floats
     bias: Floats | None
+
+
+class InputNorm(NamedTuple):
+    """The norm that an MLP reads: its name, and what it multiplies by and adds once it divided, shape (d_model,)."""
+
+    module: str
+    gain: Floats
+    shift: Floats
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +61,8 @@ class NeuronWeights(Shown):
         whose logits are not a final norm's output times a matrix.
     norm : str or None
         The name of the final norm whose gain that is.
+    reads : InputNorm or None
+        The norm whose output the input vectors read; None where they read none's, or it is folded in.
     """
 
     layer: NeuronLayer
@@ -59,6 +70,27 @@ class NeuronWeights(Shown):
     output: Floats
     unembedding: Floats | None
     norm: str | None
+    reads: InputNorm | None = None
+
+    def folded(self) -> NeuronWeights:
+        """
+        The same neurons with the norm before the MLP folded in: its gain in their input vectors, its shift in a bias.
+
+        Lengths, cosines and products of these say what a neuron reads of the residual stream, centred and scaled.
+
+        Raises
+        ------
+        InputError
+            If the MLP reads no norm's output, or it is folded in already.
+        """
+        norm = self.reads
+        if norm is None:
+            raise InputError(f"no norm is to be folded into {self.layer.block}: its MLP reads none's output")
+        inputs = tuple(
+            InputWeights(one.module, one.vectors * norm.gain, _added(one.bias, one.vectors @ norm.shift))
+            for one in self.inputs
+        )
+        return replace(self, inputs=inputs, reads=None)
 
     @property
     def input_norms(self) -> Floats:
@@ -117,7 +149,8 @@ class NeuronWeights(Shown):
     def _line(self) -> str:
         kind = "gated" if len(self.inputs) == 2 else "plain"
         head = "no head" if self.unembedding is None else f"final norm {self.norm}"
-        return f"weights of {len(self.output):,} neurons of layer {self.layer.layer}: {kind} MLP, {head}"
+        reads = "" if self.reads is None else f", reads {self.reads.module}"
+        return f"weights of {len(self.output):,} neurons of layer {self.layer.layer}: {kind} MLP{reads}, {head}"
 
     def _table(self) -> Table:
         def row(name: str, values: Floats) -> tuple[str, str, str, str]:
@@ -157,7 +190,48 @@ def neuron_weights(model: nn.Module, layer: int, neurons: NeuronMap | None = Non
     place = located[layer]
     weight, _ = _weights(model, place.projection)
     unembedding, norm = _unembedding(model, located[-1])
-    return NeuronWeights(place, _inputs(model, place), np.ascontiguousarray(weight.T), unembedding, norm)
+    inputs, output = _inputs(model, place), np.ascontiguousarray(weight.T)
+    return NeuronWeights(place, inputs, output, unembedding, norm, _input_norm(model, place, inputs))
+
+
+def _input_norm(model: nn.Module, layer: NeuronLayer, inputs: tuple[InputWeights, ...]) -> InputNorm | None:
+    """The norm of a block whose output its input projections are given, by one forward pass of a few tokens."""
+    import torch
+
+    prefix = f"{layer.block}."
+    norms = [n for n, m in model.named_modules() if n.startswith(prefix) and "norm" in type(m).__name__.lower()]
+    reader = inputs[0].module.partition(":")[0]
+    seen: dict[str, torch.Tensor] = {}
+    with ExitStack() as hooks:
+        for name in norms:
+            see = partial(_see_output, seen, name)
+            hooks.callback(model.get_submodule(name).register_forward_hook(see).remove)
+        see_input = partial(_see_input, seen, reader)
+        hooks.callback(model.get_submodule(reader).register_forward_pre_hook(see_input).remove)
+        hooks.enter_context(inference(model))
+        run_tokens(model, torch.arange(4)[None, :], stack=layer.stack)
+    read = seen[reader]
+    for name in norms:
+        if name in seen and seen[name].numel() == read.numel() and torch.equal(seen[name].reshape(read.shape), read):
+            norm = model.get_submodule(name)
+            plus, minus, signs = _of_opposites(norm, layer.d_model)
+            return InputNorm(name, _array((plus - minus) / 2 * signs), _array((plus + minus) / 2))
+    return None
+
+
+def _see_output(seen: dict[str, Any], name: str, module: nn.Module, given: Any, output: Any) -> None:
+    seen[name] = output[0] if isinstance(output, tuple | list) else output
+
+
+def _see_input(seen: dict[str, Any], name: str, module: nn.Module, given: Any) -> None:
+    seen[name] = given[0]
+
+
+def _added(bias: Floats | None, shift: Floats) -> Floats | None:
+    """The sum of a bias and a shift; None where there is neither."""
+    if bias is None:
+        return shift if shift.any() else None
+    return np.asarray(bias + shift)
 
 
 def _inputs(model: nn.Module, layer: NeuronLayer) -> tuple[InputWeights, ...]:
@@ -229,9 +303,15 @@ def _is_final(model: nn.Module, block: str, norm: nn.Module, head: nn.Module) ->
 
 
 def _gain(norm: nn.Module, d_model: int) -> Floats:
-    """What a norm multiplies each entry by, beside dividing by the length: half of how two opposite vectors differ.
+    """What a norm multiplies each entry by, beside dividing by the length: half of how two opposite vectors differ."""
+    plus, minus, signs = _of_opposites(norm, d_model)
+    return _array((plus - minus) / 2 * signs)
 
-    Their entries are 1 and -1, so that no norm changes their length. Some norms add 1 to their weights.
+
+def _of_opposites(norm: nn.Module, d_model: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a norm makes of a vector and of its opposite, and that vector.
+
+    Its entries are 1 and -1, so that no norm changes its length. Some norms add 1 to their weights.
     """
     import torch
 
@@ -239,8 +319,7 @@ def _gain(norm: nn.Module, d_model: int) -> Floats:
     signs = torch.ones(d_model, dtype=parameter.dtype, device=parameter.device)
     signs[1::2] = -1.0
     with torch.no_grad():
-        both = norm(signs[None, None, :]) - norm(-signs[None, None, :])
-    return _array((both[0, 0] / 2) * signs)
+        return norm(signs[None, None, :])[0, 0], norm(-signs[None, None, :])[0, 0], signs
 
 
 def _array(tensor: torch.Tensor) -> Floats:

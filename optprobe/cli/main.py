@@ -41,6 +41,7 @@ COMMANDS = (
     "cite",
     "registry",
     "neurons",
+    "losses",
 )
 
 

@@ -5,7 +5,7 @@ A method has the colour, marker and line of `styles`; numbers of neurons are tol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,19 @@ def histogram_figure(with_feature: Floats, without: Floats, name: str) -> str:
         axes.axhline(0, color=INK, lw=0.8)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0%}"))
         axes.set(xlabel="value of the neuron", ylabel="share of the words")
+        return svg_of(figure, name)
+
+
+def weights_figure(quantities: Mapping[str, Floats], neuron: int, name: str) -> str:
+    """A histogram over a layer's neurons of each quantity, side by side, with a line where one neuron is."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2.5 * len(quantities), 2.1), layout="constrained")
+        for axes, (what, values) in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities.items()):
+            axes.stairs(*np.histogram(values, bins=40), fill=True, color=INK, alpha=0.35, lw=0)
+            axes.axvline(float(values[neuron]), color=DOWN, lw=2)
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+            axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+            axes.set_xlabel(what)
         return svg_of(figure, name)
 
 

@@ -23,7 +23,7 @@ from optprobe.causal import NeuronWeights, neuron_weights
 from optprobe.features import FeatureDataset, load
 from optprobe.report import words
 from optprobe.report.entries import Entry
-from optprobe.report.figures import FigureOnPage, histogram_figure
+from optprobe.report.figures import FigureOnPage, histogram_figure, weights_figure
 
 if TYPE_CHECKING:
     from torch import nn
@@ -149,7 +149,7 @@ class Store:
         return [
             NeuronDetails(
                 _facts(statistics, neuron),
-                tuple(self._histograms(values[:, at], features[at])),
+                (*self._histograms(values[:, at], features[at]), *_weights_figures(weights, neuron)),
                 tuple(self._largest(statistics, neuron, values[:, at])),
                 _strongest(neuron, related[:, at]),
                 () if weights is None else tuple(self._weights(weights, neuron)),
@@ -167,13 +167,19 @@ class Store:
 
     def _weights(self, weights: NeuronWeights, neuron: int) -> Iterator[tuple[str, str]]:
         """Its weights against those of its layer, and its output tokens where the model has a head."""
-        of_inputs = zip(weights.inputs, weights.input_norms, weights.cosines)
-        for one, lengths, cosines in of_inputs:
+        folded = _folded(weights)
+        of_inputs = zip(weights.inputs, folded.inputs, weights.input_norms, weights.cosines)
+        for one, with_norm, lengths, cosines in of_inputs:
             yield f"length of {one.module}", _placed(lengths, neuron)
             yield "its cosine with the output", _placed(cosines, neuron)
             if one.bias is not None:
                 yield "its bias", _placed(one.bias, neuron)
+            if with_norm.bias is not None and with_norm is not one:
+                yield "its bias and what the norm's shift adds", _placed(with_norm.bias, neuron)
+        if weights.cosine_of_inputs is not None:
+            yield "cosine of the two inputs", _placed(weights.cosine_of_inputs, neuron)
         yield "length of the output", _placed(weights.output_norms, neuron)
+        yield "product of lengths, with the norm's gain", _placed(folded.products, neuron)
         if weights.unembedding is not None and self.texts is not None:
             for name, tokens in zip(("speaks for", "speaks against"), weights.tokens(neuron, TOKENS)):
                 words_of_tokens = (f"{_one_line(self.texts.tokenizer.decode([i]))} {value:+.2f}" for i, value in tokens)
@@ -203,6 +209,23 @@ class Store:
             heat = 0 if value is None or largest == 0 else round(HEATS * max(value, 0.0) / largest)
             found.append(Token(_one_line(text), value, heat, at == own))
         return found
+
+
+def _folded(weights: NeuronWeights) -> NeuronWeights:
+    """Weights with the norm before the MLP, where there is one."""
+    return weights if weights.reads is None else weights.folded()
+
+
+def _weights_figures(weights: NeuronWeights | None, neuron: int) -> Iterator[FigureOnPage]:
+    if weights is None:
+        return
+    folded = _folded(weights)
+    names = [one.module.rpartition(".")[2] for one in folded.inputs]
+    lengths = {f"length, {name}": values for name, values in zip(names, folded.input_norms)}
+    cosines = {f"cos({name}, out)": values for name, values in zip(names, folded.cosines)}
+    biases = {f"bias, {name}": one.bias for name, one in zip(names, folded.inputs) if one.bias is not None}
+    quantities = {**lengths, "length, out": folded.output_norms, **cosines, **biases}
+    yield FigureOnPage("weights", weights_figure(quantities, neuron, "weights"), words.CAPTIONS["weights"])
 
 
 def _placed(values: NDArray[np.float32], neuron: int) -> str:

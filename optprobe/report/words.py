@@ -41,6 +41,8 @@ CAPTIONS = {
     "path_f1": "Held-out F1 against k, {layer}.",
     "histogram": "Values of the neuron at the words of {feature}: upwards the words with the feature, downwards those "
     "without, each as a share of its class.",
+    "weights": "Weights of the neurons of its layer, and where this one is: lengths with the norm's gain, cosines, and "
+    "biases with the norm's shift, where there is a norm.",
 }
 COUNTS = {
     "rounds": "HiGHS rounds",

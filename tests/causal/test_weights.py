@@ -134,5 +134,49 @@ def test_what_is_refused_and_shown() -> None:
     with pytest.raises(InputError, match="there is no neuron 24"):
         weights.tokens(24)
     said = str(weights)
-    assert "gated MLP, final norm model.norm" in said
+    assert "gated MLP, reads model.layers.0.post_attention_layernorm, final norm model.norm" in said
     assert "cosine of the two inputs" in said
+
+
+NORMS = {
+    "gpt_neox": "gpt_neox.layers.1.post_attention_layernorm",
+    "gpt2": "transformer.h.1.ln_2",
+    "llama": "model.layers.1.post_attention_layernorm",
+    "gemma": "model.layers.1.post_attention_layernorm",
+    "phi3": "model.layers.1.post_attention_layernorm",
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_folded_norm_gives_the_same_pre_activations(kind: str) -> None:
+    """Of any stream: what the projection makes of the norm's output, and what folded weights make of it centred."""
+    model = MODELS[kind]()
+    weights = op.neuron_weights(model, 1)
+    assert weights.reads is not None
+    assert weights.reads.module == NORMS[kind]
+    norm = model.get_submodule(NORMS[kind])
+    torch.manual_seed(2)
+    stream = torch.randn(5, 16)
+    with torch.no_grad():
+        read = norm(stream)
+    centred = stream - stream.mean(dim=1, keepdim=True) if "LayerNorm" in type(norm).__name__ else stream
+    z = centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+    folded = weights.folded()
+    for one, own in zip(folded.inputs, weights.inputs):
+        bias, own_bias = (0.0 if b is None else b for b in (one.bias, own.bias))
+        np.testing.assert_allclose(z.numpy() @ one.vectors.T + bias, read.numpy() @ own.vectors.T + own_bias, atol=5e-5)
+    assert (folded.inputs[0].bias is None) is (weights.inputs[0].bias is None)
+    np.testing.assert_allclose(folded.input_norms[0], np.linalg.norm(folded.inputs[0].vectors, axis=1), rtol=1e-6)
+    assert folded.output is weights.output
+    with pytest.raises(InputError, match="no norm is to be folded into"):
+        folded.folded()
+    assert NORMS[kind] in repr(weights)
+
+
+def test_an_mlp_that_reads_the_stream_itself() -> None:
+    model = made("gpt_neox", **SIZES)
+    model.gpt_neox.layers[1].post_attention_layernorm = torch.nn.Identity()
+    weights = op.neuron_weights(model, 1)
+    assert weights.reads is None
+    with pytest.raises(InputError, match=r"no norm is to be folded into gpt_neox\.layers\.1"):
+        weights.folded()

@@ -50,6 +50,10 @@ def test_a_small_quickstart(small: job.Quickstart) -> None:
     model = load_model("bundled", head=True)
     weights, own = op.neuron_weights(model, 0), small.cases[0].support[0]
     assert f"<dd>{weights.output_norms[own]:.3g}, above" in page
+    folded = weights.folded()
+    assert f"<dd>{folded.products[own]:.3g}, above" in page
+    assert f"<dd>{folded.inputs[0].bias[own]:.3g}, above" in page  # type: ignore[index]
+    assert 'id="weights-' in page
     (token, value), *_ = weights.tokens(own, 1)[0]
     assert f"{escape(load_tokenizer('bundled').decode([token]))} {value:+.2f}" in page
 

@@ -152,8 +152,10 @@ def l1_logistic(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     return _of_candidates(problem, np.where(coef != 0, np.abs(coef), rest))
 
 
-def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late = never) -> Iterator[Floats]:
-    """Predictions (n_rows,) of L1-penalised logistic regressions, to a few digits, each from the one before.
+def lasso_path(
+    problem: SparseProbeProblem, shares: Iterable[float], late: Late = never
+) -> Iterator[tuple[Floats, float]]:
+    """Coefficients (n_neurons,) and intercepts of L1-penalised logistic regressions, to a few digits, one from another.
 
     ``shares`` of the least strength at which every coefficient is 0, in falling order. The first is always fitted,
     roughly where time is up at once; once it is up, no other is.
@@ -162,8 +164,7 @@ def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late 
     critical = _critical_strength(problem)
     for share in shares:
         coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6, late)
-        working = np.flatnonzero(coef)
-        yield np.asarray(problem.Z[:, working] @ coef[working] + intercept)
+        yield coef, intercept
         if late():
             return
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import ProbeProblem, fit_supports
+from formulations import ProbeProblem, SparseProbeProblem, fit_supports
 from optprobe.engines.incumbents import Listed, Support
+from optprobe.heuristics.sample import sampled
 
 Ints = NDArray[np.int64]
 
@@ -40,15 +41,17 @@ def descended(problem: ProbeProblem, support: Support) -> tuple[Support, float]:
     """A set of full size that is allowed and no exchange of one neuron improves, from any set; and its F.
 
     What the set has beside one of each group, or too many beside the forced ones, gives way to the strongest neurons.
+    Where there are many rows, exchanges are compared on a sample of them.
     """
-    strength = np.abs(problem.cross[problem.candidates])
-    order = problem.candidates[np.argsort(-strength, kind="stable")]
+    small = sampled(problem) if isinstance(problem, SparseProbeProblem) else problem
+    strength = np.abs(small.cross[small.candidates])
+    order = small.candidates[np.argsort(-strength, kind="stable")]
     own = np.isin(order, support)
-    best = first_allowed(problem, np.concatenate([order[own], order[~own]]))
-    value = float(fit_supports(problem, [best]).objective[0])
+    best = first_allowed(small, np.concatenate([order[own], order[~own]]))
+    value = float(fit_supports(small, [best]).objective[0])
     while True:
-        fits = fit_supports(problem, exchanged(problem, best, order[~np.isin(order, best)][:MOST_TRIED]))
+        fits = fit_supports(small, exchanged(small, best, order[~np.isin(order, best)][:MOST_TRIED]))
         at = int(np.argmin(fits.objective))
         if not fits.objective[at] < value * (1 - 1e-9):
-            return best, value
+            return best, float(fit_supports(problem, [best]).objective[0])
         best, value = tuple(map(int, fits.supports[at])), float(fits.objective[at])

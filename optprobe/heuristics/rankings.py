@@ -153,8 +153,10 @@ def l1_logistic(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     return _of_candidates(problem, np.where(coef != 0, np.abs(coef), rest))
 
 
-def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late = never) -> Iterator[Floats]:
-    """Predictions (n_rows,) of L1-penalised logistic regressions, to a few digits, each from the one before.
+def lasso_path(
+    problem: SparseProbeProblem, shares: Iterable[float], late: Late = never
+) -> Iterator[tuple[Floats, float]]:
+    """Coefficients (n_neurons,) and intercepts of L1-penalised logistic regressions, to a few digits, one from another.
 
     ``shares`` of the least strength at which every coefficient is 0, in falling order. The first is always fitted,
     roughly where time is up at once; once it is up, no other is.
@@ -163,8 +165,7 @@ def lasso_path(problem: SparseProbeProblem, shares: Iterable[float], late: Late 
     critical = _critical_strength(problem)
     for share in shares:
         coef, intercept = _lasso(problem, share * critical, coef, intercept, 1e-6, late)
-        working = np.flatnonzero(coef)
-        yield np.asarray(problem.Z[:, working] @ coef[working] + intercept)
+        yield coef, intercept
         if late():
             return
 
@@ -220,12 +221,15 @@ def linear_svm(problem: SparseProbeProblem, seed: int = 0) -> Floats:
     return scores
 
 
-def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0, late: Late = never) -> Floats:
+def adaptive_thresholding(
+    problem: SparseProbeProblem, seed: int = 0, late: Late = never, tolerance: float = 1e-13
+) -> Floats:
     """The paper's telescoping sweep: fit the kept neurons, keep those of largest ``|b|``, and again with fewer.
 
     The neurons of largest mean difference enter, and the sizes fall through `TELESCOPE`. At size m the kept neurons
     are fitted by logistic regression with the elastic net of the paper, C = m / 20 and
-    ``l1_ratio = clip(exp(-m / 20), 0.1, 0.9)``, here to convergence, and ordered by ``|b|``.
+    ``l1_ratio = clip(exp(-m / 20), 0.1, 0.9)``, here to convergence, and ordered by ``|b|``. A larger ``tolerance``
+    ends the fits earlier, for a search that only starts here.
 
     The scores are the places in that order, n_neurons for the best: the top m of them are the neurons kept at size m,
     nested by construction. In the paper a neuron of coefficient 0 ties with those dropped before, which can return.
@@ -238,7 +242,7 @@ def adaptive_thresholding(problem: SparseProbeProblem, seed: int = 0, late: Late
         l1_ratio = float(np.clip(np.exp(-size / 20), 0.1, 0.9))
         scale = 20.0 / (size * problem.n_rows)
         penalties = 10 * l1_ratio * scale, 100 * (1 - l1_ratio) * scale
-        coef[kept], intercept = _elastic_net(problem, kept, penalties, (coef[kept], intercept), late=late)
+        coef[kept], intercept = _elastic_net(problem, kept, penalties, (coef[kept], intercept), tolerance, late)
         order[:size] = kept[np.argsort(-np.abs(coef[kept]), kind="stable")]
     scores = np.full(problem.n_neurons, -np.inf)
     scores[order] = problem.n_neurons - np.arange(len(order))

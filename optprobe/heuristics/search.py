@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from formulations import InputError, ProbeProblem, with_rows
 from optprobe.heuristics.moves import Gram, Moves, Support, as_support
 from optprobe.heuristics.rankings import adaptive_thresholding, top
+from optprobe.heuristics.sample import sampled
 from optprobe.heuristics.stopping import Late, never
 
 Floats = NDArray[np.float64]
@@ -26,6 +27,13 @@ Ints = NDArray[np.int64]
 
 OTHER_SINGLES, RANDOM_STARTS, REFINED = 2, 2, 3
 """Of `incumbent`: next best single neurons and random supports to start from; local optima given exchanges of two."""
+GIVEN = "a given start"
+CARRIED = 8
+"""Supports found on a sample of the rows, the best first, that are fitted on all of them."""
+SURE = 3
+"""Neurons of a support up to which a sample tells the best of its supports; larger ones descend on all rows as well."""
+ROUGH = 1e-6
+"""Tolerance of the fits of adaptive thresholding where its end is but a start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +187,11 @@ def incumbent(
     Starts: those given, the top of the mean difference (the f statistic ranks alike), forward selection, the best of
     the squared loss and adaptive thresholding where the loss is another, forward selection from the next best single
     neurons, and random supports. Each descends by exchanges of one; the best local optima then by exchanges of two.
+    Single neurons need no such starts: those of the best estimates are fitted.
+
+    Where there are many rows and the loss is not the squared one, whose moves need no pass over them, all this happens
+    on a sample of the rows (`sampled`), and the best supports found there are fitted on all of them. Of more than
+    `SURE` neurons the best descends by exchanges of one on all rows.
 
     Parameters
     ----------
@@ -203,7 +216,9 @@ def incumbent(
         A start is too large or holds a neuron that is no candidate.
     """
     given = [_checked_support(problem, start, problem.size) for start in starts]
-    moves = Moves(problem, gram, late)
+    whole = Moves(problem, gram, late)
+    small = problem if whole.exact else sampled(with_rows(problem))
+    moves = whole if small is problem else Moves(small, late=late)
     sources: dict[Support, str] = {}
     optima: set[Support] = set()
     for source, start in _starts(moves, given):
@@ -216,8 +231,14 @@ def incumbent(
     for support in moves.sorted(optima)[:REFINED]:
         end = _descend(moves, support, pairs=True)
         sources.setdefault(end, f"exchanges of two after {sources[support]}")
-    best = moves.sorted(sources)[0]
-    return _incumbent(moves, best, sources[best])
+    found = moves.sorted(sources)
+    if moves is not whole:
+        found = whole.sorted([*found[:CARRIED], *(start for start in sources if sources[start] == GIVEN)])
+    best = found[0]
+    if moves is not whole and len(best) > SURE:
+        best = _descend(whole, best, pairs=False)
+        sources.setdefault(best, f"swap descent on all rows after {sources[found[0]]}")
+    return _incumbent(whole, best, sources[best])
 
 
 def _starts(moves: Moves, given: list[Support]) -> Iterator[tuple[str, Support]]:
@@ -225,14 +246,17 @@ def _starts(moves: Moves, given: list[Support]) -> Iterator[tuple[str, Support]]
     problem = moves.problem
     size = problem.size
     for start in given:
-        yield "a given start", _grow(moves, [start], size, 1)[0]
+        yield GIVEN, _grow(moves, [start], size, 1)[0]
     yield "mean difference", as_support(top(_strength(moves), size))
     yield "forward selection", _grow(moves, [()], size, 1)[0]
+    if size == 1:
+        return
     if not moves.exact:
         # at f = 0, log(1 + exp(-y f)) is (y - f / 2)^2 / 2 + a constant to second order, and |b|^2 is 4 |b / 2|^2
         squared = Moves(problem.restated(loss="squared", ridge=4 * problem.ridge), moves.gram, moves.late)
         yield "the squared loss", _descend(squared, _grow(squared, [()], size, 1)[0], pairs=True)
-        yield "adaptive thresholding", as_support(top(adaptive_thresholding(with_rows(problem), late=moves.late), size))
+        scores = adaptive_thresholding(with_rows(problem), late=moves.late, tolerance=ROUGH)
+        yield "adaptive thresholding", as_support(top(scores, size))
     if 0 < size < len(problem.candidates):
         for single in _grow(moves, [()], 1, 1 + OTHER_SINGLES)[1:]:
             yield f"forward selection from neuron {single[0]}", _grow(moves, [single], size, 1)[0]

@@ -37,8 +37,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from formulations import SparseProbeProblem
 from formulations.products import gram
 from optprobe.engines.kernels import minorant as kernels
+from optprobe.engines.outcome import Reference
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,6 +55,19 @@ SHRUNK = 0.05
 NEWTON_PASSES = 5
 SINGULAR = 1e5
 """Condition of the products with 1 and z_P above which a prefix has no screen."""
+
+
+def reference_at(
+    problem: SparseProbeProblem, small: SparseProbeProblem, coef: Floats, intercept: float, box: float
+) -> Reference:
+    """The fit of a sample (coefficients on its neurons, shape (n_neurons,)), carried over to all rows of a problem.
+
+    Values that are huge in rows outside the sample may leave no number; any one serves there.
+    """
+    chosen = np.flatnonzero(coef)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fit = small.standardisation.apply(problem.X[:, chosen], chosen) @ coef[chosen] + intercept
+    return Reference(np.clip(np.nan_to_num(fit), -LARGEST_FIT, LARGEST_FIT), box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +112,7 @@ class Minorant:
     @cached_property
     def squares(self) -> Floats:
         """<z, z> of every neuron."""
-        return np.asarray((self.neurons * self.neurons) @ self.weight)
+        return np.asarray(np.einsum("mi,mi,i->m", self.neurons, self.neurons, self.weight))
 
     @property
     def centred(self) -> bool:
@@ -107,9 +122,8 @@ class Minorant:
 
 @dataclass(frozen=True, eq=False)
 class Screen:
-    """Theorem 2 for one prefix and the m columns ``J``: its products, ``r`` for rho, ``sides`` for M and N."""
+    """Theorem 2 for one prefix and m columns: its products, ``r`` for rho, ``sides`` for M and N."""
 
-    J: Ints
     E: Floats
     C: Floats
     r: Floats
@@ -126,10 +140,10 @@ class Screen:
     def of(cls, minorant: Minorant, ridge: float) -> Screen:
         """With no prefix, all columns and x_P = 0, which a centred minorant allows."""
         x = np.zeros(len(minorant.weight))
-        return cls.after(minorant, ridge, np.zeros(0, dtype=np.int64), x, np.arange(len(minorant.r)))
+        return cls.after(minorant, ridge, np.zeros(0, dtype=np.int64), x, slice(None))
 
     @classmethod
-    def after(cls, minorant: Minorant, ridge: float, prefix: Ints, x: Floats, J: Ints) -> Screen:
+    def after(cls, minorant: Minorant, ridge: float, prefix: Ints, x: Floats, J: Ints | slice) -> Screen:
         """After a prefix, at its x_P; h = 0 where 1 and z_P are nearly dependent on the room that x_P leaves."""
         weight = minorant.weight
         below, above = np.maximum(x - minorant.low, 0.0), np.maximum(minorant.high - x, 0.0)
@@ -141,7 +155,7 @@ class Screen:
         r = minorant.r[J] - neurons @ (weight * x)
         needed = np.maximum(np.abs(r) / (minorant.squares[J] + ridge), 1e-9)
         share = np.clip((0.35 if len(prefix) else 0.25) / needed, 0.3, 1.5)
-        h, sides = np.zeros_like(neurons), np.zeros((2, len(J)))
+        h, sides = np.zeros_like(neurons), np.zeros((2, len(r)))
         if np.linalg.cond(products) < SINGULAR:
             sign, inverse = (r > 0).astype(np.float64), np.linalg.inv(products)
             kernels.directions(neurons, share, sign, below, above, fixed * weight, back, inverse, h, sides)
@@ -149,7 +163,9 @@ class Screen:
         residual = minorant.r[prefix] - minorant.neurons[prefix] @ (weight * x)
         base = minorant.base - 0.5 * float(weight @ (x * x)) - float(residual @ residual) / (2 * ridge)
         h *= np.sqrt(weight)
-        return cls(J, gram(h), (neurons * np.sqrt(weight)) @ h.T, r, lin, sides, base)
+        E = gram(h)
+        h *= np.sqrt(weight)
+        return cls(E, neurons @ h.T, r, lin, sides, base)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,15 +182,14 @@ class Closing:
     ridge: float
 
     @classmethod
-    def of(cls, minorant: Minorant, ridge: float) -> Closing:
+    def of(cls, minorant: Minorant, products: Floats, ridge: float) -> Closing:
+        """``products``, shape (m, m), are those of the screen's directions: near those of the neurons, for a start."""
         weight = minorant.weight
         rows = np.array([weight, minorant.low + SHRUNK, minorant.high - SHRUNK])
-        means = minorant.neurons @ weight
-        rooted = minorant.neurons * np.sqrt(weight)
-        products = gram(rooted)
-        norm = float(np.sqrt(np.diagonal(products).max()))
-        products -= np.outer(means, means) / weight.sum()
+        means, norm = minorant.neurons @ weight, float(np.sqrt(minorant.squares.max()))
         neurons = np.concatenate([minorant.neurons, np.zeros((1, len(weight)))])
+        products = products.copy()
+        np.fill_diagonal(products, minorant.squares - means * means / weight.sum())
         padded = np.pad(products, (0, 1)), np.append(minorant.r, 0.0), np.append(means, 0.0)
         return cls(neurons, neurons.astype(np.float32), *padded, rows, norm * (1 + 1e-6), ridge)
 

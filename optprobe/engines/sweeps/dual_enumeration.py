@@ -1,6 +1,6 @@
 """Dual enumeration: logistic loss, k <= 3, and hinge loss, k <= 2, at any ridge.
 
-Every set gets a dual vector of its own; the sweeps that find them, with their theorems, are `logistic` and
+Every set gets a dual vector of its own; the sweeps that find them, with their theorems, are `singles`, `logistic` and
 `hinge`. What their bounds leave open is fitted exactly. The checker sweeps again, with its own vectors.
 """
 
@@ -14,6 +14,7 @@ from optprobe.engines.outcome import Outcome
 from optprobe.engines.sweeps.dual_sweep import DualSweep
 from optprobe.engines.sweeps.hinge import HingeSweep
 from optprobe.engines.sweeps.logistic import MinorantSweep
+from optprobe.engines.sweeps.singles import SingleSweep
 from optprobe.engines.trees import branch_and_cut
 
 SWEEPS: dict[str, type[DualSweep]] = {"logistic": MinorantSweep, "hinge": HingeSweep}
@@ -37,7 +38,8 @@ def run(task: Task) -> Outcome:
     """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
     if task.budget.over:
         return branch_and_cut.root_outcome(task, task.incumbents(), {})
-    sweep = SWEEPS[task.problem.loss.name](task)
+    single = task.problem.loss.name == "logistic" and task.problem.size == 1
+    sweep = SingleSweep(task) if single else SWEEPS[task.problem.loss.name](task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.found.support, sweep.target, sweep.proof(), counts, sweep.found.kept)

@@ -23,8 +23,8 @@ class DualSweep(ABC):
     ----------
     columns : ndarray, shape (m,)
         Indices in X, the neuron of largest mean difference first; everything else speaks of positions in this order.
-    neurons : ndarray, shape (m, n_used_rows)
-        Standardised, on the rows of positive weight; ``y`` and ``w`` are of the same rows.
+    used : ndarray, shape (n_used_rows,)
+        The rows of positive weight; ``y`` and ``w`` are theirs.
     """
 
     largest_k: ClassVar[int]
@@ -34,11 +34,10 @@ class DualSweep(ABC):
         self.task, self.size, self.ridge = task, problem.size, problem.ridge
         self.found = task.incumbents()
         self.slack = closing_slack(problem, task.objective, task.tolerance)
-        order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z[:, problem.candidates]), kind="stable")
-        self.columns = problem.candidates[order]
+        strength = np.abs((problem.w * problem.y) @ problem.Z)[problem.candidates]
+        self.columns = problem.candidates[np.argsort(-strength, kind="stable")]
         self.used = self._rows()
         self.y, self.w = problem.y[self.used], problem.w[self.used]
-        self.neurons = np.ascontiguousarray(problem.Z.T[np.ix_(self.columns, self.used)])
         self.counts = {"open": 0, "fits": 0}
 
     @property
@@ -62,6 +61,13 @@ class DualSweep(ABC):
     def _rows(self) -> Ints:
         """The rows of positive weight, in the order that suits the sweep."""
         return np.flatnonzero(self.task.rows.w > 0)
+
+    def gathered(self) -> Floats:
+        """The standardised neurons on the rows used, shape (m, n_used_rows)."""
+        neurons = np.empty((len(self.columns), len(self.used)))
+        for neuron, column in zip(neurons, self.columns):
+            np.take(self.task.rows.Z[:, column], self.used, out=neuron)
+        return neurons
 
     def fit(self, sets: Ints) -> None:
         """Fit sets (positions) exactly, until the budget is over; the best ones may become incumbents."""

@@ -50,7 +50,8 @@ class HingeSweep(DualSweep):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.positive = int((self.y > 0).sum())
-        self.q = self.neurons * self.y
+        self.q = self.gathered()
+        self.q *= self.y
 
     def _rows(self) -> Ints:
         """The positive class first."""

@@ -1,4 +1,4 @@
-"""The dual sweep of the logistic loss, k <= 3, by the screens and bounds of `minorant`.
+"""The dual sweep of the logistic loss, k = 2 and 3, by the screens and bounds of `minorant`.
 
 s of a pair by its 2 x 2 system, scaled into the box, then one exact coordinate step for each third neuron. What the
 screen leaves open gets the x of theorem 1 for its own set; what that leaves is fitted exactly. The proof is the
@@ -15,13 +15,15 @@ import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from optprobe.engines.bounds.minorant import BOXES, STRENGTHS, Closing, Minorant, Screen
+from formulations import fit_support
+from optprobe.engines.bounds.minorant import BOXES, STRENGTHS, Closing, Minorant, Screen, reference_at
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import BOUNDED_AT_ONCE, Task
 from optprobe.engines.kernels import minorant as kernels
 from optprobe.engines.outcome import Reference, SweepProof
 from optprobe.engines.sweeps.dual_sweep import DualSweep
 from optprobe.heuristics.rankings import lasso_path
+from optprobe.heuristics.sample import sampled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,42 +52,48 @@ class MinorantSweep(DualSweep):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.reference = self._best_reference()
+        self.neurons = self.gathered()
 
     def proof(self) -> SweepProof:
         return SweepProof(self.reference)
 
     def _best_reference(self) -> Reference:
-        """Of the fits of an L1 path and two boxes, the one that is cheapest on a sample of neurons."""
-        m = len(self.columns)
+        """Of the fits of an L1 path and two boxes, the cheapest on some neurons and a sample of the rows."""
+        problem, m = self.task.rows, len(self.columns)
+        small = sampled(problem)
+        used = np.flatnonzero(small.w > 0)
+        y, w = small.y[used], small.w[used]
         places = np.unique(np.geomspace(1, m, min(m, SAMPLE)).astype(np.int64)) - 1
+        neurons = np.ascontiguousarray(small.Z.T[np.ix_(self.columns[places], used)])
+        threshold = self.threshold
+        if small is not problem:
+            threshold += float(fit_support(small, self.task.incumbent).objective[0]) - self.task.objective
         stand_for = np.append(np.diff(np.append(places, m)), 1.0).astype(np.float64)
-        best, least, worse = Reference(np.zeros(len(self.task.rows.y)), BOXES[0]), np.inf, 0
-        if self.size == 1:  # few sets, and any reference is valid
-            return best
-        for fit in lasso_path(self.task.rows, map(float, STRENGTHS), self.task.budget.late):
-            found = np.inf
+        best, least, worse = Reference(np.zeros(problem.n_rows), BOXES[0]), np.inf, 0
+        for coef, intercept in lasso_path(small, map(float, STRENGTHS), self.task.budget.late):
+            found, fit = np.inf, small.Z[:, coef != 0] @ coef[coef != 0] + intercept
             for box in BOXES:
                 if self.task.budget.over:
                     return best
-                reference = Reference(fit, box)
-                minorant = self._minorant(reference, places)
-                if not minorant.centred or minorant.base < self.threshold:
+                minorant = Minorant.at(neurons, y, w, fit[used], box)
+                if not minorant.centred or minorant.base < threshold:
                     continue
-                cost = self._cost(minorant, stand_for, least)
+                cost = self._cost(minorant, stand_for, threshold, least)
                 found = min(found, cost)
                 if cost < least:
-                    best, least = reference, cost
+                    best, least = reference_at(problem, small, coef, intercept, box), cost
             worse = 0 if found <= least else worse + 1
             if worse > 1:
                 break
         return best
 
-    def _cost(self, minorant: Minorant, stand_for: Floats, limit: float) -> float:
+    def _cost(self, minorant: Minorant, stand_for: Floats, threshold: float, limit: float) -> float:
         """Of the sets that the screen leaves open, in bounds of a single set, estimated from a sample of neurons.
 
         Only a lower bound where it exceeds the limit; infinite where the budget ends before it is known.
         """
-        opened = list(self._open(minorant, Screen.of(minorant, self.ridge), (0, len(minorant.r))))
+        screen = Screen.of(minorant, self.ridge)
+        opened = list(self._open(minorant, screen, (0, len(minorant.r)), threshold))
         sets = np.concatenate([np.zeros((0, 3), dtype=np.int64), *opened])
         shares = stand_for[sets].prod(axis=1)
         total = float(shares.sum())
@@ -95,27 +103,27 @@ class MinorantSweep(DualSweep):
             return np.inf
         every = 1 + len(sets) // CLOSED_AT_MOST
         tried = np.ascontiguousarray(sets[::every])
-        left = Closing.of(minorant, self.ridge).below(tried, self.threshold - minorant.base)
+        left = Closing.of(minorant, screen.E, self.ridge).below(tried, threshold - minorant.base)
         return total + FIT_COST * every * float(shares[::every][left].sum())
 
-    def _minorant(self, reference: Reference, places: Ints | slice) -> Minorant:
-        return Minorant.at(self.neurons[places], self.y, self.w, reference.fit[self.used], reference.box)
+    def _minorant(self, reference: Reference) -> Minorant:
+        return Minorant.at(self.neurons, self.y, self.w, reference.fit[self.used], reference.box)
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
         budget, m = self.task.budget, len(self.columns)
         if budget.over:
             return False
-        minorant = self._minorant(self.reference, slice(None))
+        minorant = self._minorant(self.reference)
         screen = Screen.of(minorant, self.ridge)
         if budget.over:
             return False
-        close = Closing.of(minorant, self.ridge)
+        close = Closing.of(minorant, screen.E, self.ridge)
         starts = range(0, m, PREFIXES * (1 if self.size == MinorantSweep.largest_k else 8))
 
         def left(start: int) -> list[Ints]:
             found: list[Ints] = []
-            for sets in self._open(minorant, screen, (start, min(start + starts.step, m))):
+            for sets in self._open(minorant, screen, (start, min(start + starts.step, m)), self.threshold):
                 for at in range(0, len(sets), BOUNDED_AT_ONCE):
                     if budget.over:
                         return found
@@ -131,16 +139,13 @@ class MinorantSweep(DualSweep):
                 self.task.report(Progress("dual enumeration", 0.0, self.found.upper, done))
         return not budget.over
 
-    def _open(self, minorant: Minorant, screen: Screen, prefixes: tuple[int, int]) -> Iterator[Ints]:
+    def _open(self, minorant: Minorant, screen: Screen, prefixes: tuple[int, int], threshold: float) -> Iterator[Ints]:
         """The sets whose first neuron is in ``prefixes`` and that the screen leaves open, in parts of shape (., 3).
 
         Smaller sets are filled up with m. Ends early where the budget is over.
         """
         m = len(minorant.r)
-        if self.size == 1:
-            yield np.array([[i, m, m] for i in range(*prefixes)])
-            return
-        missing = self.threshold - minorant.base if minorant.centred else np.inf
+        missing = threshold - minorant.base if minorant.centred else np.inf
         out = np.empty((max(CAPACITY, (PREFIXES + 1) * m), 3), dtype=np.int64)
         j = prefixes[0] + 1
         while j < m and not self.task.budget.over:

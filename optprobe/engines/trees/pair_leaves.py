@@ -47,7 +47,8 @@ class PairLeaves:
         near = self._near(np.isin(live.columns, support), order, min(problem.size, len(order)))
         # any reference is valid: this one stands where no other bounds every set, or there is no time to try
         best, self.reference = -np.inf, Reference(np.zeros(problem.n_rows), BOXES[0])
-        for fit in lasso_path(problem, map(float, STRENGTHS), late):
+        for coef, intercept in lasso_path(problem, map(float, STRENGTHS), late):
+            fit = problem.Z[:, coef != 0] @ coef[coef != 0] + intercept
             for box in BOXES:
                 minorant = Minorant.at(self.neurons, y, w, fit[used], box)
                 self._take(minorant)

@@ -1,0 +1,128 @@
+r"""All supports of one neuron, logistic loss: one pass over the data bounds each of them from a point near its fit.
+
+**Theorem.** Let f be any vector, ``t = sigma(-y f)``, ``a = -y t``, ``D = t (1 - t)``, ``H = -t log t - (1 - t) log(1 -
+t)``, and ``-1 < delta < 1`` such that ``sum w (a + delta D) = 0``. With ``v_l = sum w z_l (a + delta D)``, for every S
+
+    F(S) >= sum w H - delta sum w D f - delta^2 sum w D / (2 (1 - |delta|)^2) - sum_{l in S} v_l^2 / (2 ridge).
+
+*Proof.* Let ``a' = a + delta D`` and ``t' = -y a'``. Then ``t' >= t (1 - |delta|)`` and ``1 - t' >= (1 - t) (1 -
+|delta|)``: a' is in the domain of the conjugate l*, whose second derivative 1 / (t (1 - t)) is at most ``1 / (D (1 -
+|delta|)^2)`` between a and a'. At a its value is -H and its slope f, since a is the loss's derivative at f. So, by
+Taylor, ``-l*(a') >= H - delta D f - delta^2 D / (2 (1 - |delta|)^2)``; weak duality at a' gives the rest.
+
+With f the prediction of a neuron at a point whose gradient is g, the bound misses F by about ``g^2 / (2 ridge)``. A few
+Newton steps on a sample of the rows come near enough that one pass over all of them closes nearly every neuron; the
+same sums make the next Newton step, from which the few others are bounded again. What is left is fitted.
+
+*Rounding.* f as computed is the f of the theorem. t, D and H then have relative errors of less than 16 u (H: absolute,
+and the same), sums err by n u of the sum of the absolute terms, and those are at most 1. Hence g, v and ``sum w a'``
+err by less than `formulations.rounding_margin` supposes of every dual vector.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from formulations import SparseProbeProblem
+from optprobe.engines.bounds.minorant import BOXES
+from optprobe.engines.budget import Progress
+from optprobe.engines.outcome import Reference, SweepProof
+from optprobe.engines.sweeps.dual_sweep import DualSweep
+from optprobe.heuristics.sample import sampled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STEPS, LONGEST = 5, 2.0
+"""Newton steps on the sample, and how far one may move a coefficient or an intercept."""
+PASSES, FEW = 6, 16
+"""Passes over all rows, at most; so many neurons that are left by one are fitted instead."""
+SHIFT = 0.5
+"""Largest |delta| at which there is a bound."""
+VALUES = 1 << 17
+"""Of Z, that are worked on at once: what a core keeps near."""
+
+
+class SingleSweep(DualSweep):
+    """The bounds of all single neurons."""
+
+    largest_k = 1
+
+    def proof(self) -> SweepProof:
+        """Of so few sets the checker finds the bounds from any reference."""
+        return SweepProof(Reference(np.zeros(self.task.rows.n_rows), BOXES[0]))
+
+    def finished(self) -> bool:
+        """Sweep; False if the budget ended before the end."""
+        problem, budget, m = self.task.rows, self.task.budget, len(self.columns)
+        points = np.zeros((problem.n_neurons, 2))
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cpu_count()) as pool:
+            points[self.columns] = _near_fits(problem, self.columns, pool)
+            left = self.columns
+            for _ in range(PASSES):
+                if budget.over:
+                    return False
+                bounds, points[left] = _bounds(problem, left, points[left], pool)
+                left = left[~(bounds >= self.threshold)]
+                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, 1 - len(left) / m))
+                if len(left) <= FEW:
+                    break
+        self.counts["open"] += len(left)
+        self.fit(np.flatnonzero(np.isin(self.columns, left))[:, None])
+        return not budget.over
+
+
+def _near_fits(problem: SparseProbeProblem, columns: Ints, pool: ThreadPoolExecutor) -> Floats:
+    """Coefficient and intercept of each neuron alone near its best ones, shape (m, 2): the fit of a sample."""
+    small = sampled(problem)
+    positive = float(small.w @ (small.y > 0))
+    points = np.tile([0.0, np.log(positive / (1 - positive))], (len(columns), 1))
+    for _ in range(STEPS):
+        points = _bounds(small, columns, points, pool)[1]
+    own, whole = small.standardisation, problem.standardisation
+    raw = points[:, 0] * own.inv_scale[columns]
+    apart = (whole.shift - own.shift + (whole.rest - own.rest))[columns]
+    return np.stack([raw / whole.inv_scale[columns], points[:, 1] + raw * apart], axis=1)
+
+
+def _bounds(
+    problem: SparseProbeProblem, columns: Ints, points: Floats, pool: ThreadPoolExecutor
+) -> tuple[Floats, Floats]:
+    """The theorem's bounds at points (m, 2), shape (m,), and the points after one Newton step; see `bounds_at`."""
+    neurons, y, w, ridge = problem.Z.T, problem.y, problem.w, problem.ridge
+    step = max(1, VALUES // problem.n_rows)
+    parts = [slice(at, at + step) for at in range(0, len(columns), step)]
+    found = list(pool.map(lambda part: bounds_at(neurons[columns[part]], y, w, ridge, points[part]), parts))
+    return np.concatenate([bounds for bounds, _ in found]), np.concatenate([moved for _, moved in found])
+
+
+def bounds_at(Z: Floats, y: Floats, w: Floats, ridge: float, points: Floats) -> tuple[Floats, Floats]:
+    """Lower bounds of F({j}) for neurons Z (m, n_rows), each at its coefficient and intercept, shape (m, 2).
+
+    Returns the bounds, -inf where the theorem gives none, and the points after one step of Newton's method.
+    """
+    b, b0 = points.T
+    with np.errstate(all="ignore"):
+        f = b[:, None] * Z + b0[:, None]
+        margin = y * f
+        e = np.exp(-np.abs(margin))
+        q = 1.0 / (1.0 + e)
+        a = np.where(margin > 0, e, 1.0) * q * -y
+        D = e * q * q
+        entropy = np.abs(margin) * e * q - np.log(q)
+        wD, wDz = D * w, D * w * Z
+        h0, h1, h2, wDf = wD.sum(axis=1), wDz.sum(axis=1), (wDz * Z).sum(axis=1), (wD * f).sum(axis=1)
+        g0, g1 = a @ w, ((a * w) * Z).sum(axis=1)
+        delta = -g0 / h0
+        v = g1 + delta * h1
+        bounds = entropy @ w - delta * wDf - 0.5 * h0 * (delta / (1 - np.abs(delta))) ** 2 - v * v / (2 * ridge)
+        gradient, curvature = g1 + ridge * b, h2 + ridge
+        determinant = curvature * h0 - h1 * h1
+        step = np.stack([gradient * h0 - g0 * h1, curvature * g0 - gradient * h1]) / determinant
+        step *= np.minimum(1.0, LONGEST / np.abs(step).max(axis=0))
+    return np.where(np.abs(delta) <= SHIFT, bounds, -np.inf), points - np.nan_to_num(step.T)

@@ -1,0 +1,98 @@
+"""The sweep of single neurons: its theorem against brute force, and what it leaves to be fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from adversarial import KINDS, known
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from formulations import SparseProbeProblem, fit_supports, rounding_margin, sparse_probe_problem
+from optprobe.engines import solve
+from optprobe.engines.budget import Budget
+from optprobe.engines.engine import Task
+from optprobe.engines.sweeps import singles
+from optprobe.engines.sweeps.singles import FEW, SingleSweep, bounds_at
+from optprobe.heuristics import sample
+
+Floats = NDArray[np.float64]
+
+
+def singles_of(kind: str, seed: int) -> tuple[SparseProbeProblem, Floats]:
+    """An adversarial problem restated for one neuron, and F of each candidate."""
+    problem = known(kind, seed, "logistic").problem.restated(k=1)
+    return problem, fit_supports(problem, problem.candidates[:, None]).objective
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(KINDS), st.integers(0, 10**4), st.sampled_from([0.01, 1.0, 30.0]))
+def test_no_bound_is_above_the_objective(kind: str, seed: int, size: float) -> None:
+    """At any point, near the fit or far from it."""
+    (problem, objectives), rng = singles_of(kind, seed), np.random.default_rng(seed)
+    columns = problem.candidates
+    points = size * rng.standard_normal((len(columns), 2))
+    margin = rounding_margin(problem)
+    for _ in range(6):
+        bounds, points = bounds_at(problem.Z.T[columns], problem.y, problem.w, problem.ridge, points)
+        assert (bounds <= objectives + margin).all()
+        assert np.isfinite(points).all()
+
+
+def test_bounds_reach_the_objective() -> None:
+    """After a few steps of Newton's method, so that a test of bounds from below tests something."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 20)) ** 3
+    problem = sparse_probe_problem(X, np.where(X[:, 0] + rng.standard_normal(200) > 0, 1, -1), 1, ridge=0.01)
+    points = np.zeros((20, 2))
+    for _ in range(8):
+        bounds, points = bounds_at(problem.Z.T, problem.y, problem.w, problem.ridge, points)
+    assert bounds == pytest.approx(fit_supports(problem, np.arange(20)[:, None]).objective, abs=1e-9)
+
+
+@pytest.mark.parametrize("f", [0.0, 3.0, -40.0, 800.0])
+def test_a_constant_far_off_gives_no_bound_or_a_valid_one(f: float) -> None:
+    y = np.array([1.0, -1.0, 1.0, 1.0])
+    problem = sparse_probe_problem(np.array([[0.0], [1.0], [2.0], [5.0]]), y, 1, ridge=0.1)
+    bounds, points = bounds_at(problem.Z.T, problem.y, problem.w, problem.ridge, np.array([[0.0, f]]))
+    assert bounds[0] <= fit_supports(problem, [[0]]).objective[0] + 1e-12
+    assert np.isfinite(points).all()
+    if abs(f) > 3:
+        assert bounds[0] == -np.inf
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_sweep_closes_is_not_below_the_target(kind: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the target, and the sample from which it begins."""
+    monkeypatch.setattr(sample, "SAMPLED", 16)
+    monkeypatch.setattr(singles, "FEW", 0)
+    problem, objectives = singles_of(kind, seed)
+    if not problem.size:
+        return
+    columns, worst = problem.candidates, int(np.argmax(objectives))
+    for target in np.quantile(objectives, [0.0, 0.3, 0.8]):
+        sweep = SingleSweep(Task(problem, (int(columns[worst]),), float(objectives[worst]), 1e-6))
+        sweep.found.upper = float(target) + sweep.slack
+        fitted: list[int] = []
+        monkeypatch.setattr(sweep, "fit", lambda sets, sweep=sweep, out=fitted: out.extend(sweep.columns[sets[:, 0]]))
+        assert sweep.finished()
+        assert set(columns[objectives < sweep.target]) <= set(fitted)
+
+
+def test_passes_close_nearly_all_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "SAMPLED", 256)
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((1500, 60)) ** 3
+    y = np.where(X[:, 7] + 2 * rng.standard_normal(1500) > 0, 1, -1)
+    solution = solve(sparse_probe_problem(X, y, 1, ridge=0.01))
+    assert solution.support == (7,)
+    assert solution.optimal
+    assert solution.counts["open"] <= FEW
+
+
+def test_a_sweep_without_time_says_so() -> None:
+    problem, objectives = singles_of(KINDS[0], 0)
+    task = Task(problem, (int(problem.candidates[0]),), float(objectives[0]), 1e-6, Budget(1e-9))
+    assert not SingleSweep(task).finished()

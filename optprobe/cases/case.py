@@ -6,11 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from formulations import SparseProbeProblem
 from optprobe.activations import LabelledActivations
 from optprobe.certificates import verify
 from optprobe.comparison import OPTIMUM, PARTS, ComparedSupport, Floats, compare
-from optprobe.engines import solve
+from optprobe.engines import Solution, solve
 from optprobe.errors import InputError
 from optprobe.registry import Registry
 from optprobe.scoring import NAMES, GroupBootstrap, Scores
@@ -192,12 +195,43 @@ def certified_case(
     KeyboardInterrupt
         If the solve was interrupted: an interrupted case is none.
     """
-    X_test, y_test, group_test = data.X_test, data.y_test, data.group_test
-    if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
-        raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
+    _test_part(data)
     solution = solve(problem, method, time_limit, incumbents=incumbents, within=within)
     if solution.interrupted:
         raise KeyboardInterrupt
+    return case_of(solution, data, registry, methods=methods, draws=draws, seed=seed, scores=scores)
+
+
+def case_of(
+    solution: Solution,
+    data: LabelledActivations,
+    registry: Registry,
+    *,
+    methods: Collection[str] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    scores: Mapping[str, Floats] | None = None,
+    rankings: Mapping[str, Sequence[int]] | None = None,
+) -> Case:
+    """
+    Have the certificate of a solution checked, keep it, and set every heuristic against the solution.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of a problem about the training rows.
+    data, registry, methods, draws, seed, scores
+        As in `certified_case`.
+    rankings : mapping of str to sequence of int, optional
+        As in `optprobe.compare`: neurons that others name, the best first.
+
+    Raises
+    ------
+    InputError
+        If the data have no test rows with documents and a feature and layer of their own.
+    """
+    X_test, y_test, group_test = _test_part(data)
+    problem = solution.problem
     certificate = solution.certificate()
     sha256 = registry.add(certificate)
     verdict = verify(registry.path(sha256), data.X_train, data.y_train, data.w_train)
@@ -205,7 +239,7 @@ def certified_case(
         registry.add(certificate, verdict)
     resamples = GroupBootstrap.of(group_test, draws, seed)
     own_seed = seed if scores is None else None
-    compared = compare(solution, X_test, y_test, own_seed, scores, methods, resamples=resamples).rows
+    compared = compare(solution, X_test, y_test, own_seed, scores, methods, rankings, resamples).rows
     return Case(
         feature=str(data.scope["feature"]),
         layer=int(data.scope["layer"]),
@@ -232,3 +266,11 @@ def certified_case(
         verdict=verdict.reason,
         methods=tuple(MethodResult(**vars(row)) for row in compared),
     )
+
+
+def _test_part(data: LabelledActivations) -> tuple[NDArray[Any], Floats, NDArray[np.int64]]:
+    """Values, labels and documents of the test rows, after a check."""
+    X_test, y_test, group_test = data.X_test, data.y_test, data.group_test
+    if X_test is None or y_test is None or group_test is None or not {"feature", "layer"} <= set(data.scope):
+        raise InputError("a case needs test rows with documents, and the names of feature and layer: give a store")
+    return X_test, y_test, group_test

@@ -5,6 +5,7 @@ from optprobe.engines.engine import METHODS
 from optprobe.engines.outcome import SweepProof, TreeProof
 from optprobe.engines.path import SolutionPath, Solutions, solve_path
 from optprobe.engines.pool import NearOptimal, Pool
+from optprobe.engines.root import root_bound
 from optprobe.engines.solution import Solution, Status
 from optprobe.engines.solve import solve
 
@@ -20,6 +21,7 @@ __all__ = [
     "Status",
     "SweepProof",
     "TreeProof",
+    "root_bound",
     "solve",
     "solve_path",
 ]

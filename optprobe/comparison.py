@@ -202,11 +202,8 @@ def compare(
     if seed is not None and scores is not None:
         raise InputError("the rankings are given by scores=, and seed= has no effect beside them: leave it out")
     check_methods(methods)
-    if solution.problem.groups is not None:
-        raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
     problem = with_rows(solution.problem)
-    if problem.targets is not None:
-        raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")
+    check_comparable(problem)
     test = _held_out(problem, X_test, y_test)
     if resamples is None and X_test is None and problem.origin.group_test is not None:
         resamples = GroupBootstrap.of(problem.origin.group_test, DRAWS, seed or 0)
@@ -299,6 +296,14 @@ def check_resamples(resamples: GroupBootstrap | None, n_test: int | None) -> Non
         raise InputError("there are no held-out rows, and resamples= has no effect: leave it out, or give X_test")
     if resamples is not None and len(resamples.group) != n_test:
         raise InputError(f"the resamples are of {len(resamples.group)} rows, and {n_test} are held out: give theirs")
+
+
+def check_comparable(problem: SparseProbeProblem) -> None:
+    """Raise `InputError` for a problem that no heuristic is for."""
+    if problem.groups is not None:
+        raise InputError("heuristics know nothing of groups: compare the optimum of the problem without groups")
+    if problem.targets is not None:
+        raise InputError("heuristics rank neurons for labels: a problem of real targets has none to be compared by")
 
 
 def check_methods(methods: Collection[str] | None) -> None:

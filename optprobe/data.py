@@ -36,7 +36,7 @@ def problem(
     forbidden: Sequence[int] | NDArray[np.int64] | None = None,
     groups: ArrayLike | str | None = None,
 ) -> SparseProbeProblem:
-    """The k-sparse probe problem of a feature at a layer, about the rows of its training part.
+    """The k-sparse probe problem of a feature, or target, at a layer, about the rows of its training part.
 
     Of whatever holds labels, the problem is that of the command line: the same rows, and as its `Origin` their scope
     and the test part, which `compare` and certificates use.
@@ -44,7 +44,7 @@ def problem(
     Parameters
     ----------
     source : Activations, LabelledActivations, path or array_like
-        What holds labels: a store of activations, open or by its path, and then the training part of
+        What holds labels or targets: a store of activations, open or by its path, and then the training part of
         `load_labelled`; an `.npz` that it reads; or its rows. With ``labels`` or ``targets``, anything
         that `optprobe.activations.neuron_values` takes, a tensor or a cache for example, all of whose rows are used.
     k : int
@@ -53,8 +53,8 @@ def problem(
     targets : array_like, shape (n_rows,)
         Real numbers to predict in place of labels, by the squared loss.
     feature, layer : str and int, optional
-        Which part of a store, where it has several; beside labels or targets, ``layer`` is that of a TransformerLens
-        cache.
+        Which part of a store, where it has several; a target of the store is named as a feature is, and predicted by
+        the squared loss. Beside labels or targets, ``layer`` is that of a TransformerLens cache.
     loss, ridge, class_weight, among, forbidden, groups
         As in `formulations.sparse_probe_problem`; and ``groups="cluster:0.9"`` makes the clusters of neurons whose
         absolute correlation is at least 0.9 (`formulations.clusters`).
@@ -71,15 +71,17 @@ def problem(
         if feature is not None:
             raise InputError(f"{name}= states the feature, and feature= has no effect beside it: leave one of them out")
         X, y = neuron_values(source, layer=layer), None if labels is None else as_array(labels)
+        t = None if targets is None else as_array(targets)
         weights, origin = None, None
     else:
         rows = _labelled(source, feature, layer)
-        X, y, weights, origin = rows.X_train, rows.y_train, rows.w_train, rows.origin
+        X, weights, origin = rows.X_train, rows.w_train, rows.origin
+        y, t = (None, rows.y_train) if rows.of_target else (rows.y_train, None)
     stated = sparse_probe_problem(
         X,
         y,
         k,
-        targets=None if targets is None else as_array(targets),
+        targets=t,
         loss=loss,
         ridge=ridge,
         class_weight=class_weight,

@@ -50,7 +50,7 @@ def solve_each(
     labels : array_like, shape (n_rows,), optional
         The class of each row: numbers or texts, of at least two values.
     features : sequence of str, optional
-        Which of a store's; by default all.
+        Which of a store's; by default all, and targets only where there are no features.
     layer : int, optional
         Of a store that has several.
     stated : mapping, optional
@@ -70,7 +70,7 @@ def solve_each(
         if not isinstance(source, Activations | str | Path):
             raise InputError("these activations have no classes of their own: give labels=, one for each row")
         store = source if isinstance(source, Activations) else Activations.open(source)
-        named = list(store.features) if features is None else list(dict.fromkeys(features))
+        named = list(store.features or store.targets) if features is None else list(dict.fromkeys(features))
         problems = {name: problem(store, k, feature=name, layer=layer, **given) for name in named}
     else:
         if features is not None:

@@ -65,6 +65,7 @@ def activations_of(
     labels: Mapping[str, ArrayLike],
     group: ArrayLike | None = None,
     *,
+    targets: Mapping[str, ArrayLike] | None = None,
     mask: ArrayLike | Sequence[ArrayLike] | None = None,
     model: str = "unknown",
     hook: str = "mlp.post",
@@ -81,6 +82,8 @@ def activations_of(
         Labels in {-1, 0, +1} of each feature; 0: the row does not belong to it.
     group : array_like of int, shape (n_rows,), optional
         Document of each row, for splits; by default every row is one of its own.
+    targets : mapping of str to array_like of float, shape (n_rows,), optional
+        Real numbers to be predicted, of each target; nan: the row does not belong to it.
     mask : optional
         Of which positions a row is made, in every layer, as in `neuron_values`.
     model, hook, name : str
@@ -94,11 +97,15 @@ def activations_of(
     Raises
     ------
     InputError
-        If an array cannot be used, is not finite, or has another number of rows.
+        If an array cannot be used, is not finite, or has another number of rows, or a feature and a target have one
+        name.
     """
+    targets = targets or {}
+    if twice := sorted(set(labels) & set(targets)):
+        raise InputError(f"{twice[0]!r} is a feature and a target; give them different names")
     given = values if isinstance(values, Mapping) and all(type(key) is int for key in values) else {0: values}
     matrices = {layer: _finite(layer, neuron_values(value, mask=mask)) for layer, value in sorted(given.items())}
-    if not matrices or not labels:
+    if not matrices or not (labels or targets):
         raise InputError("activations need at least one layer and one feature; give values and labels")
     n_rows = len(next(iter(matrices.values())))
     for layer, matrix in matrices.items():
@@ -111,6 +118,7 @@ def activations_of(
         "hook": hook,
         "dataset": {"name": name, "digest": None, "licence": ""},
         "features": dict.fromkeys(labels, ""),
+        **({"targets": dict.fromkeys(targets, "")} if targets else {}),
         "layers": list(matrices),
         "d_mlp": [matrix.shape[1] for matrix in matrices.values()],
         "values": [str(matrix.dtype) for matrix in matrices.values()],
@@ -127,6 +135,7 @@ def activations_of(
         group=numbers if group is None else _column("the groups", group, n_rows, np.int32),
         labels=MappingProxyType({key: _signs(key, y, n_rows) for key, y in labels.items()}),
         matrices=MappingProxyType({layer: NeuronMatrix.of(matrix) for layer, matrix in matrices.items()}),
+        targets=MappingProxyType({key: _numbers(key, t, n_rows) for key, t in targets.items()}),
     )
 
 
@@ -265,6 +274,16 @@ def _signs(feature: str, y: ArrayLike, n_rows: int) -> NDArray[np.int8]:
         row = int(np.argmin(np.isin(labels, (-1, 0, 1))))
         raise InputError(f"the label of {feature!r} is {labels[row]} in row {row}; labels are -1, 0 or +1")
     return labels
+
+
+def _numbers(target: str, t: ArrayLike, n_rows: int) -> NDArray[np.float64]:
+    given = as_array(t)
+    if given.shape != (n_rows,) or given.dtype.kind not in "biuf":
+        raise InputError(f"the target {target!r} is {given.dtype} of shape {given.shape}; give {n_rows} numbers")
+    if np.isinf(given).any():
+        row = int(np.argmax(np.isinf(given)))
+        raise InputError(f"the target {target!r} is infinite in row {row}; give finite numbers, or nan")
+    return given.astype(np.float64)
 
 
 def _column(what: str, values: ArrayLike, n_rows: int, dtype: type[np.generic]) -> NDArray[Any]:

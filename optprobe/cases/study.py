@@ -163,6 +163,7 @@ class CaseStudy:
             yield self._file(source)
             return
         store = Activations.open(source)
+        _check_labels(source, bool(store.labels))
         for feature in _chosen("feature", source, self.features, store.features):
             for layer in _chosen("layer", source, self.layers, store.layers):
                 self._check_k(store.matrices[layer].shape[1], layer)
@@ -176,6 +177,7 @@ class CaseStudy:
     def _file(self, source: str) -> Place:
         """The place of an `.npz`."""
         rows = load_labelled(source)
+        _check_labels(source, not rows.of_target)
         if not {"feature", "layer"} <= set(rows.scope):
             raise InputError(f"{source} names no feature and layer, and a case needs both: add them to the file")
         (feature,) = _chosen("feature", source, self.features, (str(rows.scope["feature"]),))
@@ -241,6 +243,11 @@ def _scored(
         searched = top(RANKINGS["mean_difference"].function(stated, seed), among)
         stated = problem(data, 1, loss="squared", class_weight=class_weight, among=searched)
     return data, RankingScores(stated, seed)
+
+
+def _check_labels(source: str, labelled: bool) -> None:
+    if not labelled:
+        raise InputError(f"{source} holds targets alone, and heuristics rank neurons for labels: give features")
 
 
 def _chosen(what: str, source: str, asked: Sequence[Any] | None, there: Sequence[Any]) -> Sequence[Any]:

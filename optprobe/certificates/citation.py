@@ -162,7 +162,8 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     sure, unsure = ("certified", "") if certified else ("claimed", "; claimed, not verified here")
     scope = without_folders(claim.author.scope)
     among = f"Among {_among(certificate)}{_where(scope)}{_grouped(certificate)}"
-    feature = f" for the feature {scope['feature']!r}" if scope.get("feature") else ""
+    predicted = "target" if claim.of_target else "feature"
+    feature = f" for the {predicted} {scope['feature']!r}" if scope.get("feature") else ""
     upper, lower = result.upper_bound, result.lower_bound
     if result.optimal:
         return (

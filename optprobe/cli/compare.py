@@ -36,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from optprobe.comparison import check_methods, compare
+    from optprobe.comparison import check_comparable, check_methods, compare
     from optprobe.heuristics import read_ranking
 
     check_methods(arguments.methods)
     problem = read_problem(arguments, read_data(arguments))
+    check_comparable(problem)
     scope = problem.origin.scope
     place = scope.get("feature"), scope.get("layer")
     rankings = {path.stem: read_ranking(path, *place, k=problem.size) for path in arguments.ranking}

@@ -12,7 +12,7 @@ HELP = "write the rows of one feature and layer to an .npz: with it, anyone can 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="STORE", type=Path, help="a folder from extract")
-    parser.add_argument("--feature", help="the feature, where there are several")
+    parser.add_argument("--feature", "--target", help="the feature or target, where there are several")
     parser.add_argument("--layer", type=int, help="the layer, where there are several")
     parser.add_argument("--out", type=Path, required=True, metavar="DATA.npz", help="new file of the rows")
     parser.add_argument("--test-share", type=float, metavar="S", help="share of the rows held out (default 0.3)")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", type=int, nargs="+", help="layers to extract (default: all)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the values")
-    parser.add_argument("--hook", choices=("mlp.post", "mlp.pre", "resid.post"), default="mlp.post")
+    parser.add_argument("--hook", choices=("mlp.post", "mlp.pre", "attn.heads", "resid.post"), default="mlp.post")
     parser.add_argument("--token", choices=("last", "first", "every"), default="last", help="which token of a word")
     parser.add_argument("--tokenizer", metavar="T", help="a folder or hub name (default: the model's own)")
     parser.add_argument("--revision", help="revision of a hub model: 40 hex digits pin it")

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="build | check | croissant")
     build = actions.add_parser("build", help="label texts and save the dataset to a folder")
     build.add_argument("name", metavar="NAME", help="a category, one of its features, or a recipe .toml")
-    build.add_argument("--source", help="file, folder, or the name of a Hugging Face dataset")
+    build.add_argument("--source", help='file, folder, name of a Hugging Face dataset, or "bundled": the texts here')
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the dataset")
     build.add_argument("--tokenizer", help='a model folder or hub name, or "bundled": for features of tokens')
     build.add_argument("--revision", help="40-hex commit of the Hugging Face dataset")
@@ -203,7 +203,7 @@ def _compare_activations(store: Path, data: FeatureDataset) -> None:
     if activations.manifest["dataset"].get("digest") != data.digest:
         raise InputError(f"the activations {store} are of another dataset; extract those of {data.name!r}")
     layer = activations.layers[0]
-    for feature in activations.features:
+    for feature in (*activations.features, *activations.targets):
         try:
             rows = load_labelled(store, feature, layer)
         except InputError as error:

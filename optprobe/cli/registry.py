@@ -184,7 +184,7 @@ def _problems(registry: Registry, stores: Sequence[Path]) -> Iterator[SparseProb
         for record in records:
             with suppress(CertificateRejected):
                 split = split_of(record) or {}
-                if record["feature"] in store.features and type(record["layer"]) is int:
+                if record["feature"] in (*store.features, *store.targets) and type(record["layer"]) is int:
                     places.add((record["feature"], record["layer"], split.get("test_share"), split.get("seed")))
         for feature, layer, share, seed in sorted(places, key=str):
             if layer not in store.layers:

@@ -33,7 +33,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = Tr
         parser.add_argument("data", metavar="DATA", type=Path, help=about)
     else:
         parser.add_argument("--data", metavar="DATA", type=Path, required=required, help=about)
-    parser.add_argument("--feature", help="the feature, where DATA is a folder")
+    parser.add_argument("--feature", "--target", help="the feature or target, where DATA is a folder")
     parser.add_argument("--layer", type=int, help="the layer, where DATA is a folder")
 
 
@@ -53,7 +53,10 @@ def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], An
     parser.add_argument("--time-limit", type=float, metavar="S", help="seconds for everything after reading the data")
     parser.add_argument("--tolerance", type=float, default=1e-6, help="a gap that counts as closed (default 1e-6)")
     parser.add_argument(
-        "--top", type=int, metavar="N", help="search only among the N neurons of largest mean difference"
+        "--top",
+        type=int,
+        metavar="N",
+        help="search only among the N neurons of largest mean difference, or correlation with a target",
     )
     parser.add_argument(
         "--forbid", type=columns, metavar="J", help="search without these neurons, such as 415 or 415,7: what then?"
@@ -95,7 +98,8 @@ def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> Sp
     found = problem(data, arguments.k, **stated, forbidden=arguments.forbid)
     if arguments.top is not None:
         _check_top(arguments, found)
-        among = top(RANKINGS["mean_difference"].function(found, 0), arguments.top)
+        ranking = RANKINGS["mean_difference" if found.targets is None else "f_statistic"]  # the same, for labels
+        among = top(ranking.function(found, 0), arguments.top)
         found = problem(data, arguments.k, **stated, among=among)
     return found if arguments.groups is None else grouped(found, arguments.groups)
 

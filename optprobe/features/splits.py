@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from optprobe.errors import InputError
 
 
-def grouped_split(group: ArrayLike, y: ArrayLike, test_share: float = 0.3, seed: int = 0) -> NDArray[np.bool_]:
+def grouped_split(group: ArrayLike, y: ArrayLike | None, test_share: float = 0.3, seed: int = 0) -> NDArray[np.bool_]:
     """
     Divide the rows into training and test rows so that no group lies on both sides.
 
@@ -22,8 +22,8 @@ def grouped_split(group: ArrayLike, y: ArrayLike, test_share: float = 0.3, seed:
     ----------
     group : array_like of int, shape (n_rows,)
         Group (document) of each row.
-    y : array_like, shape (n_rows,)
-        Labels, of two values.
+    y : array_like, shape (n_rows,), or None
+        Labels, of two values; None where the rows have a target and no classes: then all are of one class.
     test_share : float, default=0.3
         Share of the rows of each class to be put in the test part, between 0 and 1.
     seed : int, default=0
@@ -39,16 +39,19 @@ def grouped_split(group: ArrayLike, y: ArrayLike, test_share: float = 0.3, seed:
     InputError
         If the arrays do not fit, there are not two classes, or a class lies in one group only.
     """
-    group, y = np.asarray(group), np.asarray(y)
-    if group.ndim != 1 or group.shape != y.shape:
-        raise InputError(f"group and y must be one-dimensional and of one length, not {group.shape} and {y.shape}")
+    group = np.asarray(group)
+    labels = np.zeros(group.shape) if y is None else np.asarray(y)
+    if group.ndim != 1 or group.shape != labels.shape:
+        raise InputError(f"group and y must be one-dimensional and of one length, not {group.shape} and {labels.shape}")
     if not 0 < test_share < 1:
         raise InputError(f"the test share must lie between 0 and 1, and {test_share} does not")
-    values = np.unique(y)
-    if len(values) != 2:
+    values = np.unique(labels)
+    if y is not None and len(values) != 2:
         raise InputError(f"a split needs labels of two values, and y has {len(values)}: {values[:5].tolist()}")
     names, index = np.unique(group, return_inverse=True)
-    counts = np.stack([np.bincount(index[y == value], minlength=len(names)) for value in values], axis=1)
+    if y is None and len(names) < 2:
+        raise InputError(f"a split needs rows of at least two documents, and these are of {len(names)}")
+    counts = np.stack([np.bincount(index[labels == value], minlength=len(names)) for value in values], axis=1)
     for value, column in zip(values, counts.T):
         if np.count_nonzero(column) < 2:
             raise InputError(
@@ -120,7 +123,7 @@ def _choose_groups(counts: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    counts : ndarray of int, shape (n_groups, 2)
+    counts : ndarray of int, shape (n_groups, 2) or (n_groups, 1)
         Rows of each class in each group; each class is in at least two groups.
     share : float
         Share of each class to be reached.
@@ -156,12 +159,13 @@ def _choose_groups(counts: NDArray[np.intp], share: float) -> NDArray[np.bool_]:
 
 def _smallest_test(present: NDArray[np.bool_], order: NDArray[np.intp]) -> NDArray[np.bool_]:
     """
-    Choose one or two groups that hold both classes and leave both classes to the others.
+    Choose one or two groups that hold every class and leave every class to the others.
 
     Let p1, p2 be two groups with the first class and n1, n2 two with the second: p1 goes to the test part and p2 does
-    not, and of n1, n2 one goes and one does not. That is a colouring of a graph with two edges, which always exists.
+    not, and of n1, n2 one goes and one does not. That is a colouring of a graph with two edges, which always exists. Of
+    one class, p1 alone goes.
     """
-    (p1, p2), (n1, n2) = (order[present[order, c]][:2] for c in (0, 1))
+    (p1, p2), (n1, n2) = (order[present[order, c]][:2] for c in (0, -1))
     test = np.zeros(len(present), dtype=bool)
     test[[p1, n2 if n1 == p2 or n2 == p1 else n1]] = True
     return test

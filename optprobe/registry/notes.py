@@ -66,4 +66,7 @@ def states(statement: Any, claim: Claim) -> bool:
         "pool": None if result.pool is None else result.pool.as_json(),
     }
     same = all(statement.get(name) == value for name, value in claimed.items())
-    return same and all(statement["data"].get(name) == value for name, value in digests(claim).items())
+    data = statement["data"]
+    proved = {name: data.get(name) for name in ("X", "weights", "moments")}
+    proved["targets" if data.get("target") is True else "y"] = data.get("y")
+    return same and all(proved.get(name) == value for name, value in digests(claim).items())

@@ -177,5 +177,65 @@ def test_models_without_dense_mlps_of_their_own_are_refused_with_the_reason(name
         neuron_map(tiny_model(name))
 
 
-def test_hook_points_are_three() -> None:
-    assert HOOKS == ("mlp.post", "mlp.pre", "resid.post")
+VALUES = {
+    "gpt2": ("attn.c_attn", lambda v: v[..., 64:].unflatten(-1, (4, 8))),
+    "gpt_neox": ("attention.query_key_value", lambda v: v.unflatten(-1, (4, 24))[..., 16:]),
+    "bloom": ("self_attention.query_key_value", lambda v: v.unflatten(-1, (4, 24))[..., 16:]),
+    "opt": ("self_attn.v_proj", lambda v: v.unflatten(-1, (4, 8))),
+    "llama": ("self_attn.v_proj", lambda v: v.unflatten(-1, (2, 8)).repeat_interleave(2, dim=-2)),
+    "qwen3": ("self_attn.v_proj", lambda v: v.unflatten(-1, (2, 8)).repeat_interleave(2, dim=-2)),
+    "bert": ("attention.self.value", lambda v: v.unflatten(-1, (4, 8))),
+    "modernbert": ("attn.Wqkv", lambda v: v[..., 64:].unflatten(-1, (4, 8))),
+}
+"""Of some families: the module that makes the values attended to, and its output as (n_texts, n_tokens, heads, 8)."""
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_heads_are_the_values_weighted_by_their_attention(name: str) -> None:
+    """Head after head: what transformers says that a head attends to, times the values there, padding or none."""
+    model, (path, values_of) = tiny_model(name), VALUES[name]
+    model.set_attn_implementation("eager")
+    for at, layer in enumerate(neuron_map(model).layers):
+        site = hook_site(model, layer, "attn.heads")
+        assert (site.side, site.width, site.heads) == ("input", 32, 4)
+        seen_at = [site, HookSite(path_in(model, layer.block, path), "output", 0)]
+        with torch.no_grad(), recorded(model, seen_at) as seen:
+            output = model(input_ids=TOKENS, attention_mask=MASK, output_attentions=True)
+        ((heads,), (made,)) = seen
+        expected = output.attentions[at].double() @ values_of(made).double().transpose(1, 2)
+        expected = expected.transpose(1, 2).flatten(2)[MASK > 0]
+        torch.testing.assert_close(heads[MASK > 0].double(), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_its_heads_where_a_block_has_one_attention(name: str) -> None:
+    """They are what the attention writes to the residual stream, but for the projection; a head is its dimensions."""
+    model = tiny_model(name)
+    for layer in (layers := neuron_map(model).layers)[0], layers[-1]:
+        if layer.stack == "decoder":
+            with pytest.raises(InputError, match="has not exactly one attention module that writes its residual"):
+                hook_site(model, layer, "attn.heads")
+            continue
+        site = hook_site(model, layer, "attn.heads")
+        assert site.heads == 4
+        assert site.width % 4 == 0
+        (heads,) = values(model, [site])
+        assert heads.shape == (*TOKENS.shape, site.width)
+        assert not torch.equal(heads[0], heads[1])
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "llama", "bert", "deberta_v2", "t5", "bart"])
+def test_padding_does_not_change_the_heads_of_a_text(name: str, words: FeatureDataset, tokenizer: Any) -> None:
+    model = tiny_model(name)
+    options: dict[str, Any] = {"hook": "attn.heads", "values": "float32", "tokenizer": tokenizer}
+    alone = extract(model, words, batch_tokens=1, **options)
+    padded = extract(model, words, batch_tokens=10_000, **options)
+    assert padded.manifest["heads"] == [4] * len(padded.layers)
+    for layer, matrix in alone.matrices.items():
+        scale = np.abs(matrix).max()
+        np.testing.assert_allclose(padded.matrices[layer], matrix, rtol=0, atol=1e-5 * scale)
+
+
+def test_hook_points_are_four() -> None:
+    assert HOOKS == ("mlp.post", "mlp.pre", "attn.heads", "resid.post")

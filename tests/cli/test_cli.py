@@ -330,7 +330,7 @@ def test_neurons_prints_the_map(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["neurons", "bundled", "--check"]) == 0
     printed = capsys.readouterr().out
     assert "768" in printed
-    assert "hook points: mlp.post, mlp.pre, resid.post" in printed
+    assert "hook points: mlp.post, mlp.pre, attn.heads, resid.post" in printed
     assert float(printed.partition("away, to ")[2].split()[0]) < 1e-5
 
 
@@ -338,7 +338,7 @@ def test_neurons_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["neurons", "bundled", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["model_class"] == "GPTNeoXModel"
-    assert record["hooks"] == ["mlp.post", "mlp.pre", "resid.post"]
+    assert record["hooks"] == ["mlp.post", "mlp.pre", "attn.heads", "resid.post"]
     assert [x["d_mlp"] for x in record["layers"]] == [768] * 5
     assert "deviation" not in record
 

@@ -218,17 +218,6 @@ def test_people_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "names.csv has no column 'value'" in capsys.readouterr().err
 
 
-def test_numbers_to_be_predicted_are_not_extracted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    texts = tmp_path / "texts.txt"
-    texts.write_text("".join(f"line {i} of a long text\n" for i in range(100)), encoding="utf-8")
-    assert run("build", "position", "--source", texts, "--tokenizer", "bundled", "--out", tmp_path / "made") == 0
-    capsys.readouterr()
-    acts = tmp_path / "acts"
-    assert main(["extract", "bundled", "--dataset", str(tmp_path / "made"), "--out", str(acts)]) == 2
-    assert "numbers to be predicted" in capsys.readouterr().err
-    assert not acts.exists()
-
-
 def test_from_sources_to_a_verified_certificate(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

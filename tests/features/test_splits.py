@@ -44,6 +44,22 @@ def test_three_parts_share_no_group(rows: list[tuple[int, int]], seed: int) -> N
             assert abs(part[y == label].sum() - share * (y == label).sum()) <= 2 * largest + 1
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=80), st.floats(0.05, 0.95), st.integers(0, 5))
+def test_without_classes_the_share_is_that_of_all_rows(groups: list[int], share: float, seed: int) -> None:
+    group = np.array([*groups, 20, 21])
+    test = grouped_split(group, None, share, seed)
+    assert 0 < np.count_nonzero(test) < len(group)
+    assert not set(group[test]) & set(group[~test])
+    assert abs(test.sum() - share * len(group)) <= np.bincount(group).max()
+    np.testing.assert_array_equal(test, grouped_split(group, None, share, seed))
+
+
+def test_rows_of_one_document_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="at least two documents, and these are of 1"):
+        grouped_split([3, 3, 3], None)
+
+
 def test_three_parts_need_room() -> None:
     with pytest.raises(InputError, match=r"share 0\.5 and the test share 0\.5 leave nothing for training"):
         three_way_split([0, 1, 2, 3], [0, 1, 0, 1], 0.5, 0.5)

@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
 
     Attributes
     ----------
-    hook : {"mlp.post", "mlp.pre", "resid.post"}
+    hook : {"mlp.post", "mlp.pre", "attn.heads", "resid.post"}
         Which values: see `optprobe.activations.model.hooks`.
     tokenizer : transformers tokenizer, str or Path
         By default the model's own; a loaded model needs it.
@@ -133,13 +133,8 @@ def prepare(
     Raises
     ------
     InputError
-        If the dataset has no labels, or the model, tokenizer, device or layers cannot be used.
+        If the model, tokenizer, device or layers cannot be used.
     """
-    if not data.labels:
-        raise InputError(
-            f"dataset {data.name!r} has numbers to be predicted ({', '.join(data.targets)}) and no labels: extraction "
-            "keeps labels of -1, 0 and +1 alone, so give a dataset of features"
-        )
     values, batch_tokens = options.get("values", "float16"), options.get("batch_tokens")
     context, hook, token = options.get("context"), options.get("hook", "mlp.post"), options.get("token", "last")
     revision = options.get("revision")
@@ -173,6 +168,7 @@ def prepare(
         "layers": [layer.layer for layer in sites],
         "d_mlp": [site.width for site in sites.values()],
         "modules": [site.module for site in sites.values()],
+        **({"heads": [site.heads for site in sites.values()]} if hook == "attn.heads" else {}),
         "values": [values for _ in sites],
         "token": token,
         "aggregation": data.aggregation,

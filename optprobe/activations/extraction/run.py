@@ -18,7 +18,7 @@ from optprobe.activations.extraction.plan import Batch, Chunk, Plan
 from optprobe.activations.extraction.rounding import OVERFLOW, coarseness
 from optprobe.activations.model.hooks import HookSite
 from optprobe.activations.model.neurons import NeuronLayer
-from optprobe.activations.store.activations import Activations
+from optprobe.activations.store.activations import Activations, columns_of_rows
 from optprobe.activations.store.matrix import NeuronMatrix
 from optprobe.activations.store.shards import SHARD_ROWS, rows_of_shard
 from optprobe.activations.store.writer import StoreWriter
@@ -165,11 +165,13 @@ class Extraction:
         self.fill(memory)
         rows: dict[str, Any] = self.row_arrays()
         labels = dict(zip(self.manifest["features"], rows.pop("labels")))
+        targets = dict(zip(self.manifest.get("targets", ()), rows.pop("targets", ())))
         manifest = {**self.manifest, "values": list(memory.dtypes.values()), "promoted": memory.promoted}
         return Activations(
             MappingProxyType(manifest),
             **rows,
             labels=MappingProxyType(labels),
+            targets=MappingProxyType(targets),
             matrices=MappingProxyType({layer: NeuronMatrix.of(array) for layer, array in memory.arrays.items()}),
         )
 
@@ -261,7 +263,7 @@ class Extraction:
         )
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the row arrays of a store; `labels` has the shape (n_features, n_rows)."""
+        """Return the row arrays of a store, as `Activations.row_arrays` does."""
         data, plan = self.data, self.plan
         return {
             "row": plan.row.astype(np.int32),
@@ -270,7 +272,11 @@ class Extraction:
             "end": data.end[plan.row],
             "token": plan.last,
             "group": data.group[plan.row],
-            "labels": np.stack([data.labels[name][plan.row] for name in data.features]),
+            **columns_of_rows(
+                {name: y[plan.row] for name, y in data.labels.items()},
+                {name: v[plan.row] for name, v in data.values.items()},
+                plan.n_rows,
+            ),
         }
 
 

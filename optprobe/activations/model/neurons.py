@@ -97,7 +97,7 @@ class NeuronMap(Shown):
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear module of a block, outside attention: its qualified name and sizes."""
+    """A linear module of a block: its qualified name and sizes."""
 
     name: str
     n_in: int
@@ -148,7 +148,7 @@ def neuron_map(model: nn.Module) -> NeuronMap:
                 f"{kind} runs {expected} layers with {len(blocks)} blocks: shared blocks are not supported"
             )
         located += [(stack, name, linear_modules(name, block)) for name, block in blocks]
-    order = _Order(model, [x.name for _, _, linears in located for x in linears if x.n_out == d_model])
+    order = Order(model, [x.name for _, _, linears in located for x in linears if x.n_out == d_model])
     layers = tuple(
         _locate(i, stack, block, linears, d_model, order) for i, (stack, block, linears) in enumerate(located)
     )
@@ -305,20 +305,28 @@ def is_attention(name: str, module: nn.Module) -> bool:
 
 def linear_modules(block_name: str, block: nn.Module) -> list[Linear]:
     """Return the linear modules of a block that are not inside an attention module."""
+    return _linear_modules(block_name, block)[""]
+
+
+def attention_modules(block_name: str, block: nn.Module) -> dict[str, list[Linear]]:
+    """Return the outermost attention modules of a block by name, each with the linear modules in it."""
+    return {f"{block_name}.{name}": found for name, found in _linear_modules(block_name, block).items() if name}
+
+
+def _linear_modules(block_name: str, block: nn.Module) -> dict[str, list[Linear]]:
+    """Return the linear modules of a block by the outermost attention module that holds them, "" for none."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    found: list[Linear] = []
-    attention: list[str] = []
+    found: dict[str, list[Linear]] = {"": []}
     for name, module in block.named_modules():
-        if not name or any(name.startswith(f"{outer}.") for outer in attention):
-            continue
-        if is_attention(name, module):
-            attention.append(name)
-        elif isinstance(module, nn.Linear):
-            found.append(Linear(f"{block_name}.{name}", module.in_features, module.out_features))
+        outer = next((other for other in found if other and name.startswith(f"{other}.")), "")
+        if name and not outer and is_attention(name, module):
+            found[outer := name] = []
+        if isinstance(module, nn.Linear):
+            found[outer].append(Linear(f"{block_name}.{name}", module.in_features, module.out_features))
         elif isinstance(module, Conv1D):
-            found.append(Linear(f"{block_name}.{name}", *module.weight.shape))
+            found[outer].append(Linear(f"{block_name}.{name}", *module.weight.shape))
     return found
 
 
@@ -347,12 +355,16 @@ def _locate(
     return NeuronLayer(index, stack, block, down.name, d_model, down.n_in, gated)
 
 
-class _Order:
-    """The names of modules in the order in which a forward pass of one token runs them; traced when first asked."""
+class Order:
+    """The names of modules in the order in which a forward pass of one token runs them; traced when first asked.
+
+    Then `inputs` has what each was given.
+    """
 
     def __init__(self, model: nn.Module, names: list[str]) -> None:
         self._model, self._names, self._traced = model, names, False
         self._executed: list[str] = []
+        self.inputs: dict[str, torch.Tensor] = {}
 
     def __call__(self) -> list[str]:
         if not self._traced:
@@ -363,10 +375,14 @@ class _Order:
     def _trace(self) -> None:
         import torch
 
+        def see(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
+            self._executed.append(name)
+            self.inputs[name] = inputs[0]
+
         with ExitStack() as hooks:
             for name in self._names:
                 handle = self._model.get_submodule(name).register_forward_pre_hook(
-                    lambda *_, name=name: self._executed.append(name)
+                    lambda _, inputs, name=name: see(name, inputs)
                 )
                 hooks.callback(handle.remove)
             hooks.enter_context(inference(self._model))

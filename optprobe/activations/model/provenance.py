@@ -80,6 +80,7 @@ def manifest_of(
         "device": "+".join(devices_of(loaded)),
         "dataset": {"name": data.name, "digest": data.digest, "licence": data.licence},
         "features": {name: data.rules[name] for name in data.features},
+        **({"targets": {name: data.rules[name] for name in data.targets}} if data.targets else {}),
         "versions": _versions(),
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,8 +37,9 @@ class Activations(Shown):
     Parameters
     ----------
     manifest : mapping
-        What the numbers are: model, revision, hook, dataset (name, digest, licence), features (name to rule), layers,
-        d_mlp, values (the type of each layer's), n_rows, dropped_rows, versions, and more that `extract` records.
+        What the numbers are: model, revision, hook, dataset (name, digest, licence), features and, where there are
+        such, targets (name to rule), layers, d_mlp, values (the type of each layer's), n_rows, dropped_rows, versions,
+        and more that `extract` records.
     row : ndarray of int32, shape (n_rows,)
         Index in the dataset.
     text, start, end : ndarray of int32, shape (n_rows,)
@@ -53,6 +54,8 @@ class Activations(Shown):
         Neuron values of each layer; memory-mapped where they were read from a folder.
     folder : Path, optional
         Where they were read from.
+    targets : mapping of str to ndarray of float64, shape (n_rows,)
+        The number of each row to be predicted, of each target; nan: the row does not belong to it.
     """
 
     manifest: Mapping[str, Any]
@@ -65,6 +68,7 @@ class Activations(Shown):
     labels: Mapping[str, NDArray[np.int8]]
     matrices: Mapping[int, NeuronMatrix]
     folder: Path | None = None
+    targets: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -81,14 +85,16 @@ class Activations(Shown):
         """Names of the features."""
         return tuple(self.labels)
 
-    def select(self, feature: str, layer: int) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.int32]]:
+    def select(
+        self, feature: str, layer: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int8] | NDArray[np.float64], NDArray[np.int32]]:
         """
-        Return the rows of one feature at one layer.
+        Return the rows of one feature, or target, at one layer.
 
         Parameters
         ----------
         feature : str
-            A name in `features`.
+            A name in `features` or `targets`.
         layer : int
             One of `layers`.
 
@@ -96,24 +102,28 @@ class Activations(Shown):
         -------
         X : ndarray of float32, shape (n_rows of the feature, d_mlp)
             Neuron values, in memory.
-        y : ndarray of int8, shape (n_rows of the feature,)
-            Labels, -1 or +1.
+        y : ndarray, shape (n_rows of the feature,)
+            Labels, -1 or +1, as int8; of a target its values as float64.
         group : ndarray of int32, shape (n_rows of the feature,)
             Documents.
 
         Raises
         ------
         InputError
-            If there is no such feature or layer.
+            If there is no such feature, target or layer.
         """
-        if feature not in self.labels:
-            raise InputError(
-                f"there is no feature {feature!r} among these activations, only {', '.join(self.features)}"
-            )
+        if feature not in self.labels and feature not in self.targets:
+            there = ", ".join((*self.features, *self.targets))
+            raise InputError(f"there is no feature {feature!r} among these activations, only {there}")
         if layer not in self.matrices:
             raise InputError(f"there is no layer {layer} among these activations, only {_listing(self.layers)}")
-        rows = np.flatnonzero(self.labels[feature])
-        return self.matrices[layer].rows(rows), self.labels[feature][rows], self.group[rows]
+        if feature in self.labels:
+            y: NDArray[Any] = self.labels[feature]
+            rows = np.flatnonzero(y)
+        else:
+            y = self.targets[feature]
+            rows = np.flatnonzero(~np.isnan(y))
+        return self.matrices[layer].rows(rows), y[rows], self.group[rows]
 
     def save(self, folder: str | Path) -> None:
         """
@@ -172,6 +182,7 @@ class Activations(Shown):
             raise InputError(f"{folder} is part {number} of {of} of a store; join it with the others first")
         arrays = _read_rows(folder, manifest)
         labels = dict(zip(manifest["features"], arrays.pop("labels")))
+        targets = dict(zip(manifest.get("targets", ()), arrays.pop("targets", ())))
         try:
             matrices = {
                 layer: NeuronMatrix(
@@ -189,6 +200,7 @@ class Activations(Shown):
             labels=MappingProxyType(labels),
             matrices=MappingProxyType(matrices),
             folder=folder,
+            targets=MappingProxyType(targets),
         )
         if check_digests:
             opened.check()
@@ -219,21 +231,25 @@ class Activations(Shown):
                     )
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return one array a name in `ROW_ARRAYS`, and the labels as one of shape (n_features, n_rows)."""
+        """Return one array a name in `ROW_ARRAYS`, and labels and targets as `columns_of_rows` does."""
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in ROW_ARRAYS}
-        arrays["labels"] = np.stack([self.labels[name] for name in self.manifest["features"]])
-        return arrays
+        labels = {name: self.labels[name] for name in self.manifest["features"]}
+        targets = {name: self.targets[name] for name in self.manifest.get("targets", ())}
+        return arrays | columns_of_rows(labels, targets, self.n_rows)
 
     def _line(self) -> str:
         dataset = self.manifest["dataset"]
+        targets = f", {len(self.targets)} targets" if self.targets else ""
         return (
             f"Activations of {self.manifest['model']}: {self.n_rows:,} rows of {dataset['name']!r}, "
-            f"layers {_listing(self.layers)}, {len(self.labels)} features"
+            f"layers {_listing(self.layers)}, {len(self.labels)} features{targets}"
         )
 
     def _table(self) -> Table:
         counts = {name: (np.count_nonzero(y == 1), np.count_nonzero(y == -1)) for name, y in self.labels.items()}
         rows = [(name, str(a + b), str(a), str(b)) for name, (a, b) in counts.items()]
+        used = {name: np.count_nonzero(~np.isnan(t)) for name, t in self.targets.items()}
+        rows += [(f"{name}, a number a row", str(n), "", "") for name, n in used.items()]
         return [("feature", "rows", "+1", "-1"), *rows]
 
     def __str__(self) -> str:
@@ -246,8 +262,16 @@ def _listing(numbers: tuple[int, ...]) -> str:
     return ", ".join(str(n) for n in numbers)
 
 
+def columns_of_rows(
+    labels: Mapping[str, NDArray[np.int8]], targets: Mapping[str, NDArray[np.float64]], n_rows: int
+) -> dict[str, NDArray[Any]]:
+    """Return `labels` of shape (n_features, n_rows) and, where there are such, `targets` of (n_targets, n_rows)."""
+    columns: dict[str, NDArray[Any]] = {"labels": np.array([*labels.values()], np.int8).reshape(len(labels), n_rows)}
+    return columns | ({"targets": np.stack([*targets.values()])} if targets else {})
+
+
 def _read_rows(folder: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return the row arrays of a store, and `labels` of shape (n_features, n_rows)."""
+    """Return the row arrays of a store, and its labels and targets as `columns_of_rows` does."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -259,8 +283,11 @@ def _read_rows(folder: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[A
         arrays = load(content)
     except (OSError, SafetensorError) as error:
         raise StoreDamaged(f"{path} is missing or cannot be read ({error}); {REPAIR}") from error
+    expected: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
     expected = {name: ((n_rows,), np.dtype(np.int32)) for name in ROW_ARRAYS}
-    expected |= {"labels": ((len(manifest["features"]), n_rows), np.dtype(np.int8))}  # type: ignore[dict-item]
+    expected["labels"] = (len(manifest["features"]), n_rows), np.dtype(np.int8)
+    if targets := manifest.get("targets"):
+        expected["targets"] = (len(targets), n_rows), np.dtype(np.float64)
     for name, (shape, dtype) in expected.items():
         if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != dtype:
             raise StoreDamaged(f"{path}: {name!r} is not {dtype} of shape {shape}; {REPAIR}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from formulations import Origin
 from formulations.shown import Shown, Table, facts
 from optprobe.activations.store.activations import Activations
+from optprobe.activations.store.manifest import hook_of
 from optprobe.errors import InputError
 from optprobe.features.splits import grouped_split
 from optprobe.files import write_file
@@ -32,14 +33,14 @@ _FIELDS = {"sample_weight": "w_train"}
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledActivations(Shown):
     """
-    The rows of one feature at one layer, for training and, where given, for testing.
+    The rows of one feature or target at one layer, for training and, where given, for testing.
 
     Parameters
     ----------
     X_train : ndarray of float, shape (n_rows, n_neurons)
         Neuron values, in the type in which they are stored.
     y_train : ndarray of float64, shape (n_rows,)
-        Labels, -1 or +1.
+        Labels, -1 or +1; of a target its values.
     w_train : ndarray of float64, shape (n_rows,), or None
         Positive weights of the rows.
     group_train : ndarray of int64, shape (n_rows,), or None
@@ -48,6 +49,8 @@ class LabelledActivations(Shown):
         The same for the rows of the test part.
     scope : mapping
         Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split.
+    of_target : bool
+        Whether what is called feature is a target: y holds real numbers to be predicted, in place of labels.
     """
 
     X_train: NDArray[np.floating[Any]]
@@ -58,6 +61,7 @@ class LabelledActivations(Shown):
     y_test: NDArray[np.float64] | None
     group_test: NDArray[np.int64] | None
     scope: Mapping[str, Any]
+    of_target: bool = False
 
     @cached_property
     def leakage(self) -> tuple[str, ...]:
@@ -87,16 +91,17 @@ class LabelledActivations(Shown):
         Raises `InputError` where the file cannot be written.
         """
         arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
-        arrays |= {name: self.scope.get(name) for name in ("feature", "layer")}
+        arrays |= {"target" if self.of_target else "feature": self.scope.get("feature")}
+        arrays |= {"layer": self.scope.get("layer")}
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
         return write_file(Path(path), content.getbuffer())
 
     def _line(self) -> str:
         test = "no test rows" if self.y_test is None else f"{len(self.y_test):,} test rows"
-        share = np.mean(self.y_train > 0)
+        said = "with targets" if self.of_target else f"({np.mean(self.y_train > 0):.0%} positive)"
         return (
-            f"LabelledActivations: {len(self.y_train):,} training rows ({share:.0%} positive) of "
+            f"LabelledActivations: {len(self.y_train):,} training rows {said} of "
             f"{self.X_train.shape[1]:,} neurons, {test}"
         )
 
@@ -118,9 +123,10 @@ def load_labelled(
     ----------
     source : str, Path or Activations
         An `.npz` with the arrays X_train and y_train and, where wanted, X_test, y_test, group_train, group_test,
-        sample_weight, feature and layer; or a store of activations, open or by its folder.
+        sample_weight, feature and layer; or a store of activations, open or by its folder. An `.npz` that names a
+        target in place of its feature has real numbers as y_train and y_test.
     feature : str, optional
-        Feature of the rows. A store of several needs it; an `.npz` that names its own must agree.
+        Feature, or target, of the rows. A store of several needs it; an `.npz` that names its own must agree.
     layer : int, optional
         Layer of the neurons, likewise.
     test_share : float, optional
@@ -131,7 +137,7 @@ def load_labelled(
     Returns
     -------
     LabelledActivations
-        The smaller of the two label values is -1, the larger +1.
+        The smaller of the two label values is -1, the larger +1; values of targets stay as they are.
 
     Raises
     ------
@@ -154,22 +160,24 @@ def _from_store(
 ) -> LabelledActivations:
     """Read one feature and layer of a store, and split its rows by document."""
     where = store.folder or "this store"
-    if feature is None and len(store.features) > 1:
-        raise InputError(f"{where} holds several features; give one of {', '.join(store.features)}")
+    names = (*store.features, *store.targets)
+    if feature is None and len(names) > 1:
+        raise InputError(f"{where} holds several features; give one of {', '.join(names)}")
     if layer is None and len(store.layers) > 1:
         raise InputError(f"{where} holds several layers; give one of {', '.join(map(str, store.layers))}")
-    feature = store.features[0] if feature is None else feature
+    feature = names[0] if feature is None else feature
     layer = store.layers[0] if layer is None else layer
     values, labels, group = store.select(feature, layer)
     store.check((layer,))
     y, groups = labels.astype(np.float64), group.astype(np.int64)
-    test = grouped_split(groups, y, test_share, seed)
+    of_target = feature in store.targets
+    test = grouped_split(groups, None if of_target else y, test_share, seed)
     dataset = store.manifest["dataset"]
     scope = {
         "model": store.manifest["model"],
         "revision": store.manifest.get("revision"),
         "layer": layer,
-        "hook": store.manifest["hook"],
+        **hook_of(store.manifest, layer),
         "feature": feature,
         "dataset": dataset.get("name"),
         "dataset_digest": dataset.get("digest"),
@@ -185,6 +193,7 @@ def _from_store(
         y_test=y[test],
         group_test=groups[test],
         scope=MappingProxyType(scope),
+        of_target=of_target,
     )
 
 
@@ -198,13 +207,14 @@ def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledAct
         alone = "X_test" if "X_test" in arrays else "y_test"
         raise InputError(f"{path} has {alone!r} alone; give X_test and y_test together, or neither")
     train = _matrix(path, "X_train", arrays["X_train"])
-    y_train, values = _labels(path, "y_train", arrays["y_train"], len(train))
+    of_target = "target" in arrays
+    y_train, values = (_targets if of_target else _labels)(path, "y_train", arrays["y_train"], len(train))
     test = y_test = None
     if "X_test" in arrays:
         test = _matrix(path, "X_test", arrays["X_test"])
         if test.shape[1] != train.shape[1]:
             raise InputError(f"{path}: X_test has {test.shape[1]} columns and X_train has {train.shape[1]}")
-        y_test, _ = _labels(path, "y_test", arrays["y_test"], len(test), values)
+        y_test, _ = (_targets if of_target else _labels)(path, "y_test", arrays["y_test"], len(test), values)
     weight = _vector(path, "sample_weight", arrays, len(train), np.float64)
     if weight is not None and not np.all(weight > 0):
         row = int(np.argmin(weight > 0))
@@ -218,11 +228,12 @@ def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledAct
         y_test=y_test,
         group_test=None if test is None else _vector(path, "group_test", arrays, len(test), np.int64),
         scope=MappingProxyType(_npz_scope(path, arrays, feature, layer)),
+        of_target=of_target,
     )
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an `.npz` that this module knows, and its entries `feature` and `layer`."""
+    """Return the arrays of an `.npz` that this module knows, and its entries `feature`, `target` and `layer`."""
     if not path.exists():
         raise InputError(f"there is no file {path}")
     if not zipfile.is_zipfile(path):
@@ -231,7 +242,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     name = "its directory"
     try:
         with np.load(path, allow_pickle=False) as file:
-            known = [name for name in file.files if name in (*_ARRAYS, "feature", "layer")]
+            known = [name for name in file.files if name in (*_ARRAYS, "feature", "target", "layer")]
             if not known:
                 raise InputError(f"{path} has no array 'X_train'; it has {', '.join(file.files) or 'none'}")
             for name in known:
@@ -283,6 +294,15 @@ def _labels(
     return np.where(numbers == values[1], 1.0, -1.0), values
 
 
+def _targets(
+    path: Path, name: str, array: NDArray[Any], n_rows: int, values: NDArray[Any] | None = None
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Return the values of a target as float64; they have none that test rows must keep to."""
+    numbers = _numbers(path, name, array, 1)
+    _check_length(path, name, numbers, n_rows)
+    return numbers.astype(np.float64), values
+
+
 def _vector(
     path: Path, name: str, arrays: Mapping[str, NDArray[Any]], n_rows: int, dtype: type[np.generic]
 ) -> NDArray[Any] | None:
@@ -316,8 +336,10 @@ def _npz_scope(
 ) -> dict[str, Any]:
     """Return the file's name, and feature and layer where the file or the caller names them; they must agree."""
     scope: dict[str, Any] = {"file": path.name}
+    if {"feature", "target"} <= set(arrays):
+        raise InputError(f"{path} names a feature and a target, and y_train is of one of them; leave one name out")
     for name, asked, kinds in (("feature", feature, "US"), ("layer", layer, "iu")):
-        own = arrays.get(name)
+        own = arrays.get("target") if name == "feature" and "target" in arrays else arrays.get(name)
         if own is not None and (own.shape != () or own.dtype.kind not in kinds):
             kind = "a single string" if name == "feature" else "a single whole number"
             raise InputError(f"{path}: {name!r} must be {kind}, and is {own.dtype} of shape {own.shape}")

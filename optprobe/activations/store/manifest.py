@@ -13,8 +13,8 @@ from optprobe.errors import InputError, StoreDamaged
 FORMAT = "optprobe-activations/2"
 MANIFEST = "manifest.json"
 ROWS = "rows.safetensors"
-A_LAYER = ("layers", "d_mlp", "modules", "values")
-"""Entries of the manifest that have one item a layer."""
+A_LAYER = ("layers", "d_mlp", "modules", "values", "heads")
+"""Entries of the manifest that have one item a layer, where they are there."""
 REPAIR = "run the same extraction to the same folder again, which replaces what is damaged"
 _MANIFEST_FIELDS: dict[str, type] = {
     "model": str,
@@ -71,6 +71,13 @@ def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, t
     n_rows, width, dtype = manifest["n_rows"], manifest["d_mlp"][place], manifest["values"][place]
     bounds = [rows_of_shard(shard, n_rows) for shard in range(-(-n_rows // SHARD_ROWS))]
     return [(shard_name(layer, i), dtype, (width, stop - start)) for i, (start, stop) in enumerate(bounds)]
+
+
+def hook_of(manifest: Mapping[str, Any], layer: int) -> dict[str, Any]:
+    """Return the hook point of a layer's values, and where they are of attention heads how many, as a scope says it."""
+    heads = manifest.get("heads")
+    of_heads = {} if heads is None else {"heads": heads[manifest["layers"].index(layer)]}
+    return {"hook": manifest["hook"], **of_heads}
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: Iterable[str]) -> str | None:

@@ -103,15 +103,18 @@ def accumulate(
     if Path(out).exists():
         raise InputError(f"{out} exists already; remove it or give another name")
     known, where = source.manifest["features"], "the store" if isinstance(source, Activations) else "the dataset"
+    if not known:
+        raise InputError(f"{where} has targets and no features, and moments are of labels: solve from its rows instead")
     names = list(dict.fromkeys(chosen("feature", feature, list(known), where) for feature in features or known))
     depths = source.manifest["layers"]
     depths = sorted({chosen("layer", layer, depths, where) for layer in layers or depths})
-    dataset = source.manifest["dataset"]
+    dataset, heads, all_layers = source.manifest["dataset"], source.manifest.get("heads"), source.manifest["layers"]
     manifest = {
         "format": FORMAT,
         "model": source.manifest["model"],
         "revision": source.manifest.get("revision"),
         "hook": source.manifest["hook"],
+        **({"heads": [heads[all_layers.index(layer)] for layer in depths]} if heads is not None else {}),
         "dataset": {"name": dataset.get("name"), "digest": dataset.get("digest")},
         "split": {"seed": seed, "test_share": test_share},
         "class_weight": class_weight,

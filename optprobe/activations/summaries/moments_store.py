@@ -19,6 +19,7 @@ import numpy as np
 
 from formulations import Moments
 from formulations.shown import Shown, Table
+from optprobe.activations.store.manifest import hook_of
 from optprobe.errors import InputError, StoreDamaged
 from optprobe.files import file_digest
 
@@ -131,7 +132,7 @@ def scope_of(manifest: Mapping[str, Any], feature: str, layer: int) -> dict[str,
         "model": manifest["model"],
         "revision": manifest["revision"],
         "layer": layer,
-        "hook": manifest["hook"],
+        **hook_of(manifest, layer),
         "feature": feature,
         "dataset": manifest["dataset"].get("name"),
         "dataset_digest": manifest["dataset"].get("digest"),

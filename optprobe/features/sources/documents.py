@@ -8,11 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from optprobe.bundled import corpus
 from optprobe.errors import InputError
+from optprobe.features.bundled import LICENCE
 from optprobe.features.catalogue import BuildOptions
 from optprobe.features.labelling import Document
 from optprobe.features.sources.texts import read_texts
 
+BUNDLED = "bundled"
+"""The source that is the probing corpus of the package, where no file has that name."""
 REPOSITORY = ("repo", "repo_name")
 """Columns that name the document of a source file: those of one repository share names, habits and headers."""
 
@@ -52,13 +56,16 @@ def read_documents(
     Returns
     -------
     Documents
-        In the order of the source; texts of white space only are left out.
+        In the order of the source; texts of white space only are left out. Of `BUNDLED` the documents of the probing
+        corpus, each labelled by its language.
 
     Raises
     ------
     InputError
-        As `read_texts`.
+        As `read_texts`; or if columns or a revision are given of the bundled texts.
     """
+    if options.source == BUNDLED and not Path(BUNDLED).exists():
+        return _bundled(options)
     column, _, key = (options.label_column or label_column or "").partition(".")
     texts = read_texts(
         options.source,
@@ -79,6 +86,16 @@ def read_documents(
         if text.strip()
     )
     return Documents(documents, texts.provenance, texts.licence)
+
+
+def _bundled(options: BuildOptions) -> Documents:
+    """Return the documents of the probing corpus."""
+    for name in ("text_column", "group_column", "label_column", "revision"):
+        if getattr(options, name) is not None:
+            raise InputError(f"the bundled texts have no {name.replace('_', ' ')}: leave it out")
+    documents = [Document(d.text, f"{d.language}/{d.slug}", d.language, f"{BUNDLED}: {d.slug}") for d in corpus()]
+    digest = hashlib.sha256("\0".join(d.text for d in documents).encode()).hexdigest()
+    return Documents(tuple(documents), {"source": BUNDLED, "sha256": digest}, LICENCE)
 
 
 def _pattern(folder: Path, suffix: str) -> str:

@@ -187,13 +187,13 @@ def few_left_out(among: Sequence[int], n_neurons: int) -> tuple[int, ...]:
     return tuple(missing) if len(missing) <= min(NAMED, len(among) // 2) else ()
 
 
-def allowed_in_words(among: Sequence[int] | None, n_neurons: int) -> str:
-    """Which columns a support may use: all, all but a few, or some."""
+def allowed_in_words(among: Sequence[int] | None, n_neurons: int, called: str = "neurons") -> str:
+    """Which columns a support may use: all, all but a few, or some; and what they are called."""
     if among is None:
-        return f"the {n_neurons} neurons"
+        return f"the {n_neurons} {called}"
     if without := few_left_out(among, n_neurons):
-        return f"the {n_neurons} neurons without {', '.join(map(str, without))}"
-    return f"these {len(among)} of the {n_neurons} neurons"
+        return f"the {n_neurons} {called} without {', '.join(map(str, without))}"
+    return f"these {len(among)} of the {n_neurons} {called}"
 
 
 def checked_groups(groups: ArrayLike | None, n_neurons: int) -> Ints | None:

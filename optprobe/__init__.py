@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     __version__: str
     from formulations import MomentProblem, Moments, SparseProbeProblem, moment_problem, sparse_probe_problem
     from optprobe import activations, features
-    from optprobe.activations import Activations, activations_of, extract, load_labelled, neuron_map, neuron_values
+    from optprobe.activations import (
+        Activations,
+        activations_of,
+        extract,
+        latents,
+        load_labelled,
+        neuron_map,
+        neuron_values,
+        principal,
+        rotated,
+    )
     from optprobe.causal import NeuronWeights, neuron_weights
     from optprobe.certificates import Certificate, Verdict, verify
     from optprobe.comparison import Comparison, compare
@@ -54,12 +64,15 @@ _HOMES = {
     "activations_of": "activations",
     "compare": "comparison",
     "extract": "activations",
+    "latents": "activations",
     "load_labelled": "activations",
     "moment_problem": "data",
     "neuron_map": "activations",
     "neuron_values": "activations",
     "neuron_weights": "causal",
+    "principal": "activations",
     "problem": "data",
+    "rotated": "activations",
     "scores": "scoring",
     "solve": "engines",
     "solve_each": "each",
@@ -95,12 +108,15 @@ __all__ = [
     "compare",
     "extract",
     "features",
+    "latents",
     "load_labelled",
     "moment_problem",
     "neuron_map",
     "neuron_values",
     "neuron_weights",
+    "principal",
     "problem",
+    "rotated",
     "scores",
     "solve",
     "solve_each",

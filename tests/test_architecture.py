@@ -79,7 +79,7 @@ ARROWS = {
         *("activations.model", "activations.store", "activations.extraction"),
     ),
     "activations": (
-        *("ground", "activations.model", "activations.store", "activations.extraction"),
+        *("ground", "features", "activations.model", "activations.store", "activations.extraction"),
         "activations.summaries",
     ),
     "causal": ("formulations", "ground", "activations.model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optprobe.activations.bases import in_basis, latents, principal, rotated
 from optprobe.activations.extraction.extract import Options, extract, prepare
 from optprobe.activations.extraction.joining import join
 from optprobe.activations.extraction.run import Extraction, ExtractionProgress
@@ -41,14 +42,18 @@ __all__ = [
     "extract",
     "hook_points",
     "hook_site",
+    "in_basis",
     "join",
+    "latents",
     "load_labelled",
     "load_model",
     "load_tokenizer",
     "neuron_map",
     "neuron_values",
     "prepare",
+    "principal",
     "read_statistics",
+    "rotated",
     "save_statistics",
     "verify_neuron_map",
 ]

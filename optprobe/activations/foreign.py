@@ -142,7 +142,7 @@ def activations_of(
 def _held(source: Any, name: str | None, layer: int | None, hook: str) -> Any:
     """Return the values, or list of batches, that a source holds under a name or at a layer."""
     if isinstance(source, str | Path):
-        source = _read(Path(source))
+        source = read_arrays(Path(source))
     several = hasattr(source, "keys") and not hasattr(source, "__array__")
     if (name is not None or layer is not None) and not several:
         raise InputError("this is one matrix of activations: leave name= and layer= out")
@@ -153,7 +153,7 @@ def _held(source: Any, name: str | None, layer: int | None, hook: str) -> Any:
     return _entry(source, name) if several else source
 
 
-def _read(path: Path) -> Any:
+def read_arrays(path: Path) -> Any:
     """Return the array of an `.npy`, or the arrays of an `.npz` or `.safetensors`, without executing anything."""
     if not path.is_file():
         raise InputError(f"there is no file {path}")

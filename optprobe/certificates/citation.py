@@ -14,6 +14,7 @@ from typing import Any
 from formulations.validation import allowed_in_words
 from optprobe.certificates.checker import Result, canonical
 from optprobe.certificates.checker.claim import LEAST
+from optprobe.certificates.columns import Columns, columns_of
 from optprobe.certificates.format import Certificate
 
 Cited = tuple[Certificate, str, bool]
@@ -104,7 +105,7 @@ def _cells(certificate: Certificate, digest: str, certified: bool) -> tuple[str,
     said = [_text(without_folders(claim.author.scope.get(name))) for name in ("model", "layer", "feature")]
     return (
         *(digest[:12], *said, str(problem.k), problem.loss, f"{problem.ridge:g}"),
-        ", ".join(map(str, result.support)),
+        _named(_columns(certificate), result.support),
         *(f"{result.upper_bound:.9g}", f"{result.lower_bound:.9g}"),
         f"{'certified' if certified else 'claimed'}: {achieved(result)}",
     )
@@ -151,9 +152,9 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     """
     claim = certificate.claim
     problem, result = claim.problem, claim.result
-    one = len(result.support) == 1
-    neurons, attain, are = ("neuron", "attains", "is") if one else ("neurons", "attain", "are")
-    support = ", ".join(map(str, result.support)) or "none"
+    columns, one = _columns(certificate), len(result.support) == 1
+    neurons, attain, are = (columns.noun, "attains", "is") if one else (f"{columns.noun}s", "attain", "are")
+    support = ", ".join(map(columns.item, result.support)) or "none"
     rows = (
         f"from the moments of {claim.data.n_rows} rows" if claim.data.kind == "moments" else f"{claim.data.n_rows} rows"
     )
@@ -169,7 +170,7 @@ def sentence(certificate: Certificate, certified: bool) -> str:
         return (
             f"{among}, no set of {problem.k}{feature} has a {problem.loss} objective below {lower:.9g}; the {neurons} "
             f"{support} {attain} {upper:.9g} ({sure} optimal to {upper - lower:.1g}; {setting}{unsure})."
-            f"{_of_pool(result, sure)}"
+            f"{_of_pool(result, sure, columns)}"
         )
     return (
         f"{among}, the {neurons} {support} {are} the best known set of {problem.k}{feature}, "
@@ -178,27 +179,39 @@ def sentence(certificate: Certificate, certified: bool) -> str:
     )
 
 
-def _of_pool(result: Result, sure: str) -> str:
+def _of_pool(result: Result, sure: str, columns: Columns) -> str:
     """What a pool adds to the sentence."""
     if result.pool is None:
         return ""
     n, rest = len(result.pool.sets), result.pool.rest
     if not result.pool.sets[0].support:
-        return f" Without any neuron the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
+        return f" Without any {columns.noun} the objective is at most {result.pool.sets[0].upper_bound:.9g} ({sure})."
     if n == 1:
-        sets = f"a set without {', '.join(map(str, result.pool.sets[0].support))} in it"
+        sets = f"a set without {', '.join(map(columns.item, result.pool.sets[0].support))} in it"
     else:
         sets = f"a set that contains none of {n} listed ones"
     return f" The objective of {sets} is at least {rest:.9g} ({sure})."
 
 
 def _title(certificate: Certificate) -> str:
-    claim = certificate.claim
-    return f"Certificate of a {claim.problem.k}-sparse probe: neurons {', '.join(map(str, claim.result.support))}"
+    claim, columns = certificate.claim, _columns(certificate)
+    support = ", ".join(map(columns.item, claim.result.support))
+    return f"Certificate of a {claim.problem.k}-sparse probe: {columns.noun}s {support}"
 
 
 def _among(certificate: Certificate) -> str:
-    return allowed_in_words(certificate.claim.problem.among, certificate.claim.data.n_neurons)
+    claim = certificate.claim
+    return allowed_in_words(claim.problem.among, claim.data.n_neurons, _columns(certificate).all)
+
+
+def _columns(certificate: Certificate) -> Columns:
+    return columns_of(without_folders(certificate.claim.author.scope), certificate.claim.data.n_neurons)
+
+
+def _named(columns: Columns, support: Iterable[int]) -> str:
+    """The columns of a set in a cell, under the heading of neurons."""
+    named = ", ".join(map(columns.item, support))
+    return named if columns == Columns() or not named else f"{columns.noun}s {named}"
 
 
 def _grouped(certificate: Certificate) -> str:

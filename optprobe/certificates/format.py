@@ -110,15 +110,19 @@ class Certificate(Shown):
 
     @property
     def file_name(self) -> str:
-        """``FILE-or-FEATURE.kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.moments][.groups][.poolM].cert``.
+        """``PLACE[.BASIS].kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.moments][.groups][.poolM].cert``.
 
-        R has all digits; ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed.
+        PLACE is the file, or feature and layer; BASIS such as ``rotated0``. R has all digits; ``without3-7`` stands in
+        place of ``topN`` where all columns but a few are allowed.
         """
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
         place = f"{scope.get('feature')}.layer{scope.get('layer')}"
         source = str(scope["file"]).removesuffix(".npz") if scope.get("file") else place
         ridge = f"{problem.ridge:g}" if float(f"{problem.ridge:g}") == problem.ridge else repr(problem.ridge)
-        parts = [source.replace("/", "_"), f"k{problem.k}", problem.loss, f"ridge{ridge}"]
+        basis = scope.get("basis")
+        call = basis.get("call") if isinstance(basis, Mapping) else None
+        places = [source, call.replace(":", "")] if isinstance(call, str) else [source]
+        parts = [*(place.replace("/", "_") for place in places), f"k{problem.k}", problem.loss, f"ridge{ridge}"]
         if problem.class_weight != "none":
             parts.append(problem.class_weight)
         if isinstance(data, checker.Rows) and data.weights is not None:

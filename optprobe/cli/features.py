@@ -123,7 +123,7 @@ def _build(arguments: argparse.Namespace) -> None:
     if arguments.name.endswith(".toml"):
         given = read_recipe(arguments.name, given)
     elif arguments.source is None:
-        raise InputError("give --source: a file, a folder, or the name of a Hugging Face dataset")
+        raise InputError("give --source: a file, a folder, the name of a Hugging Face dataset, or bundled")
     name = given.pop("name", arguments.name)
     options = BuildOptions(**given | {"tokenizer": _tokenizer(given.get("tokenizer"))})
     if arguments.next_token and options.tokenizer is None:

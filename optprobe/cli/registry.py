@@ -113,7 +113,7 @@ def _verdict(path: Path, arguments: argparse.Namespace) -> Verdict | None:
     limits = {name: getattr(arguments, name) for name in LIMITS}
     found: list[Verdict | InputError] = []
     for data in arguments.data:
-        named = {"certificate": path, "data": data, "feature": None, "layer": None}
+        named = {"certificate": path, "data": data, "feature": None, "layer": None, "basis": None}
         try:
             verdict = checked(argparse.Namespace(**named, **limits, fast=True, exhaustive=False, exact=False))
         except InputError as error:

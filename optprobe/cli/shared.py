@@ -35,6 +35,12 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = Tr
         parser.add_argument("--data", metavar="DATA", type=Path, required=required, help=about)
     parser.add_argument("--feature", "--target", help="the feature or target, where DATA is a folder")
     parser.add_argument("--layer", type=int, help="the layer, where DATA is a folder")
+    parser.add_argument(
+        "--basis",
+        metavar="CALL",
+        help="other columns than neurons: rotated:0 (a random rotation of that seed), principal (components), or "
+        "latents:FILE (of a dictionary, an .npz or .safetensors)",
+    )
 
 
 def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], Any] = int) -> None:
@@ -73,15 +79,16 @@ def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], An
 
 
 def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = None) -> LabelledActivations:
-    """The rows that DATA names; a folder is split as ``split`` says (test_share, seed), where it says so."""
-    from optprobe.activations import load_labelled
+    """The rows that DATA names, in the basis asked for; a folder is split as ``split`` says (test_share, seed)."""
+    from optprobe.activations import in_basis, load_labelled
     from optprobe.activations.summaries.moments_store import is_moment_store
 
     if is_moment_store(arguments.data):
         raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
     of_store = arguments.data.is_dir() and split
     chosen = {name: of_store[name] for name in ("test_share", "seed") if of_store and name in of_store}
-    return load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
+    rows = load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
+    return rows if arguments.basis is None else in_basis(rows, arguments.basis)
 
 
 def read_problem(arguments: argparse.Namespace, data: LabelledActivations) -> SparseProbeProblem:
@@ -125,6 +132,8 @@ def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]
 
     if not is_moment_store(arguments.data):
         return None
+    if arguments.basis is not None:
+        raise InputError(f"{arguments.data} holds moments, and --basis needs the rows: give the store of activations")
     return MomentStore.open(arguments.data).load(arguments.feature, arguments.layer)
 
 

@@ -70,7 +70,9 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
     try:
         scope = Certificate.load(arguments.certificate).claim.author.scope
         split = split_of(scope)
+        said = scope.get("basis")
         if arguments.data.is_dir():
+            arguments.basis = arguments.basis or _call_of(said)
             arguments.feature = arguments.feature or _said(scope, "feature", str)
             arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
     except CertificateRejected as rejected:
@@ -78,8 +80,24 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
     if (found := read_moments(arguments)) is not None:
         return _checker(arguments)(arguments.certificate, moments=found[0], source=found[1])
     data = read_data(arguments, split)
+    if said is not None and arguments.basis is not None and dict(data.scope["basis"]) != said:
+        raise InputError(
+            f"the certificate is about the basis {said!r}, and what is made here is {dict(data.scope['basis'])!r}: "
+            "give that dictionary; where the last digits of components differ here, give the rows as "
+            "optprobe export --basis writes them where the certificate was made"
+        )
     source = data.scope if arguments.data.is_dir() else None
     return _checker(arguments)(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source)
+
+
+def _call_of(basis: Any) -> str | None:
+    """The call that makes the basis of a scope again, None where there is none; of a dictionary nobody knows where."""
+    call = basis.get("call") if isinstance(basis, Mapping) else None
+    if type(call) is not str:
+        return None
+    if call.startswith("latents:"):
+        raise InputError(f"the certificate is about {call}: say by --basis latents:FILE where that dictionary is")
+    return call
 
 
 def _checker(arguments: argparse.Namespace) -> Callable[..., Verdict | ExactVerdict]:

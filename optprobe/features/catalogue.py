@@ -52,7 +52,7 @@ class BuildOptions:
     Parameters
     ----------
     source : str
-        A file, a folder, or the id of a Hugging Face dataset.
+        A file, a folder, or the id of a Hugging Face dataset; "bundled" for the texts of the package.
     tokenizer : transformers tokenizer, optional
         For the features of tokens rather than words; `Category.needs_tokenizer` says which.
     revision : str, optional

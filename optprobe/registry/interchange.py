@@ -74,7 +74,7 @@ class Proved:
     @property
     def hook_name(self) -> str:
         """Of TransformerLens, where the layer is a number; otherwise what the author says of layer and hook."""
-        layer, hook = self.record["layer"], self._words("hook")
+        layer, hook = self.record["layer"], self._hook
         if type(layer) is int:
             return f"blocks.{layer}" if hook is None else f"blocks.{layer}.{HOOK_NAMES.get(hook, hook)}"
         return " ".join(filter(None, (self._words("layer"), hook))) or UNNAMED
@@ -92,7 +92,7 @@ class Proved:
         layer = self.record["layer"]
         if self._words("model") is None or type(layer) is not int or layer < 0:
             return None
-        return re.sub(r"[^a-z0-9]+", "-", f"{layer}-{self._words('hook') or 'neurons'}".lower()).strip("-")
+        return re.sub(r"[^a-z0-9]+", "-", f"{layer}-{self._hook or 'neurons'}".lower()).strip("-")
 
     @property
     def setting(self) -> str:
@@ -119,6 +119,13 @@ class Proved:
     def score(self, name: str) -> float | None:
         """A score of the set on held-out rows, by its name in `Scores`."""
         return None if self.test is None else getattr(self.test, name)
+
+    @property
+    def _hook(self) -> str | None:
+        """The hook point, and the call of a basis whose columns are no neurons there."""
+        basis = self.certificate.claim.author.scope.get("basis")
+        call = without_folders(basis.get("call")) if isinstance(basis, Mapping) else None
+        return " ".join([self._words("hook") or "", *([call] if isinstance(call, str) else [])]).strip() or None
 
     def _words(self, name: str) -> str | None:
         value = self.record[name]

@@ -12,6 +12,7 @@ from optprobe.cases import Case, CaseStudy, Setting
 from optprobe.cases.study import REGISTRY
 from optprobe.certificates.checker import Claim, canonical
 from optprobe.certificates.citation import without_folders
+from optprobe.certificates.columns import Columns, columns_of
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.registry import Registry
 from optprobe.registry.folder import contents, note_path
@@ -290,6 +291,8 @@ def _entry(registry: Registry, record: Mapping[str, Any], case: Case | None) -> 
     sha256 = str(record["sha256"])
     claim = registry.certificate(sha256).claim
     source = f"{words_of(record['model'])} on {words_of(record['dataset'])}"
+    columns = columns_of(without_folders(claim.author.scope), claim.data.n_neurons)
+    source = source if columns == Columns() else f"{columns.all} of {source}"
     note = read_note(note_path(registry.folder, sha256), sha256, claim)
     return Entry(record, claim, note, registry.path(sha256), case, source)
 

@@ -102,6 +102,25 @@ def test_an_altered_target_is_noticed(tmp_path: Path) -> None:
         Activations.open(tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"targets": 3}, "'targets' are no names with rules"),
+        ({"targets": ["length"]}, "'targets' are no names with rules"),
+        ({"targets": {"red": ""}}, "other than those of features"),
+        ({"heads": [4, 4]}, r"says 'heads' \[4, 4\], and not how many each of its layers has"),
+        ({"heads": ["4"]}, "not how many each of its layers has"),
+        ({"heads": 4}, "not how many each of its layers has"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_damaged(change: Any, sentence: str, tmp_path: Path) -> None:
+    activations_of(X, {"red": Y}, GROUP, targets={"length": LENGTH}).save(tmp_path / "store")
+    manifest = tmp_path / "store" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **change}))
+    with pytest.raises(StoreDamaged, match=sentence):
+        load_labelled(tmp_path / "store", "length")
+
+
 def test_rows_of_a_target_are_split_by_document_without_classes() -> None:
     made = activations_of(X, {"red": Y}, GROUP, targets={"length": LENGTH})
     found = load_labelled(made, "length")

@@ -227,6 +227,17 @@ def test_neurons_have_the_sets_they_stand_in(registry: op.Registry, tmp_path: Pa
     assert all("gap 50.0%" in text or "gap 33.3%" in text for text in said[1:])
 
 
+def test_columns_of_another_basis_are_not_neurons_of_the_layer(tmp_path: Path) -> None:
+    registry = op.Registry(tmp_path / "registry")
+    scope = {"feature": "is_red", "layer": 3, "model": "org/tiny", "hook": "mlp.post"}
+    registry.add(claimed((0.3, 0.3), scope))
+    for call in ("rotated:0", "latents:d.npz"):
+        registry.add(claimed((0.3, 0.3), {**scope, "basis": {"call": call}}, data=call))
+    for form in ("saebench", "saeprobes", "neuronpedia"):
+        made = documents(export(registry, tmp_path / form, form=form))
+        assert len({tuple(Path(name).parts[:-1]) if form == "neuronpedia" else name for name in made}) == 3
+
+
 def test_no_name_leads_to_the_file_of_another(tmp_path: Path) -> None:
     """Names that a careless path would join: every certificate is about another model, feature or hook point."""
     registry = op.Registry(tmp_path / "registry")

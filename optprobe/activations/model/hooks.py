@@ -137,8 +137,9 @@ def _heads(model: nn.Module, layer: NeuronLayer) -> HookSite:
     order = Order(model, list(linears))
     executed = order() or [""]
     last, read = linears.get(executed[-1]), order.inputs
-    shared = [name for name in read if name != executed[-1] and read[name] is read[executed[-1]]]
-    if last is None or last.n_out != layer.d_model or executed.count(last.name) != 1 or shared:
+    given = read.get(executed[-1])
+    shared = [name for name in read if name != executed[-1] and read[name] is given]
+    if last is None or given is None or last.n_out != layer.d_model or executed.count(last.name) != 1 or shared:
         names = ", ".join(map(str, linears.values()))
         raise InputError(
             f"{writing[0]} has no output projection, which would run once, last, on what the heads give and no other "

@@ -377,7 +377,7 @@ class Order:
 
         def see(name: str, inputs: tuple[torch.Tensor, ...]) -> None:
             self._executed.append(name)
-            self.inputs[name] = inputs[0]
+            self.inputs |= {name: inputs[0]} if inputs else {}
 
         with ExitStack() as hooks:
             for name in self._names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from optprobe.files import write_file
 TEST_SHARE, SEED = 0.3, 0
 """The split of a store where nothing else is said."""
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
+_WORDS = ("feature", "target", "layer", "basis")
+"""Entries of a file that say what its arrays are."""
 _FIELDS = {"sample_weight": "w_train"}
 """Arrays of a file whose attributes have another name."""
 
@@ -48,7 +51,8 @@ class LabelledActivations(Shown):
     X_test, y_test, group_test : ndarray or None
         The same for the rows of the test part.
     scope : mapping
-        Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split.
+        Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split; and the
+        basis of columns that are no neurons (`optprobe.activations.bases`).
     of_target : bool
         Whether what is called feature is a target: y holds real numbers to be predicted, in place of labels.
     """
@@ -91,8 +95,11 @@ class LabelledActivations(Shown):
         Raises `InputError` where the file cannot be written.
         """
         arrays = {name: getattr(self, _FIELDS.get(name, name)) for name in _ARRAYS}
-        arrays |= {"target" if self.of_target else "feature": self.scope.get("feature")}
-        arrays |= {"layer": self.scope.get("layer")}
+        arrays |= (
+            {"target": self.scope.get("feature", "")} if self.of_target else {"feature": self.scope.get("feature")}
+        )
+        basis = self.scope.get("basis")
+        arrays |= {"layer": self.scope.get("layer"), "basis": None if basis is None else json.dumps(dict(basis))}
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
         return write_file(Path(path), content.getbuffer())
@@ -233,7 +240,7 @@ def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledAct
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an `.npz` that this module knows, and its entries `feature`, `target` and `layer`."""
+    """Return the arrays of an `.npz` that this module knows, and its entries that say what they are."""
     if not path.exists():
         raise InputError(f"there is no file {path}")
     if not zipfile.is_zipfile(path):
@@ -242,7 +249,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     name = "its directory"
     try:
         with np.load(path, allow_pickle=False) as file:
-            known = [name for name in file.files if name in (*_ARRAYS, "feature", "target", "layer")]
+            known = [name for name in file.files if name in (*_ARRAYS, *_WORDS)]
             if not known:
                 raise InputError(f"{path} has no array 'X_train'; it has {', '.join(file.files) or 'none'}")
             for name in known:
@@ -350,4 +357,17 @@ def _npz_scope(
             )
         if (value := stored if stored is not None else asked) is not None:
             scope[name] = value
+    if "basis" in arrays:
+        scope["basis"] = _basis(path, arrays["basis"])
     return scope
+
+
+def _basis(path: Path, entry: NDArray[Any]) -> dict[str, Any]:
+    """Return the basis that a file names."""
+    try:
+        basis = json.loads(str(entry))
+    except (ValueError, RecursionError):
+        basis = None
+    if entry.shape != () or not isinstance(basis, dict):
+        raise InputError(f"{path}: 'basis' is no JSON object in one string, as LabelledActivations.save writes it")
+    return basis

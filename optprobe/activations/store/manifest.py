@@ -56,6 +56,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for key, kind in _MANIFEST_FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise StoreDamaged(f"{path} has no valid entry {key!r}; extract the activations again")
+    targets = manifest.get("targets", {})
+    if not isinstance(targets, dict) or set(targets) & set(manifest["features"]):
+        raise StoreDamaged(f"{path}: 'targets' are no names with rules, other than those of features; extract again")
     sizes = [*manifest["layers"], *manifest["d_mlp"]]
     per_layer = {len(manifest[key]) for key in ("layers", "d_mlp", "values")}
     if len(per_layer) != 1 or not all(type(n) is int and n >= 0 for n in sizes):
@@ -74,10 +77,17 @@ def shards_of(manifest: Mapping[str, Any], layer: int) -> list[tuple[str, str, t
 
 
 def hook_of(manifest: Mapping[str, Any], layer: int) -> dict[str, Any]:
-    """Return the hook point of a layer's values, and where they are of attention heads how many, as a scope says it."""
-    heads = manifest.get("heads")
-    of_heads = {} if heads is None else {"heads": heads[manifest["layers"].index(layer)]}
-    return {"hook": manifest["hook"], **of_heads}
+    """
+    Return the hook point of a layer's values, and where they are of attention heads how many, as a scope says it.
+
+    Raises `StoreDamaged` where the manifest does not say it of every layer.
+    """
+    heads, layers = manifest.get("heads"), manifest["layers"]
+    if heads is None:
+        return {"hook": manifest["hook"]}
+    if not isinstance(heads, list) or len(heads) != len(layers) or not all(type(n) is int and n > 0 for n in heads):
+        raise StoreDamaged(f"the manifest says 'heads' {_short(heads)}, and not how many each of its layers has")
+    return {"hook": manifest["hook"], "heads": heads[layers.index(layer)]}
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], apart: Iterable[str]) -> str | None:

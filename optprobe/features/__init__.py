@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optprobe.errors import InputError
 from optprobe.features.alignment import Alignment, align_rows
-from optprobe.features.bundled import bundled_dataset
+from optprobe.features.bundled import bundled_dataset, bundled_words
 from optprobe.features.dataset import FeatureDataset
 from optprobe.features.splits import Parts, grouped_split, three_way_split
 
@@ -20,7 +20,8 @@ def load(name: str | Path) -> FeatureDataset:
     Parameters
     ----------
     name : str or Path
-        "bundled", one of its features, such as "is_french", or a folder that `FeatureDataset.save` wrote.
+        "bundled", one of its features, such as "is_french", "bundled_words" (the same texts, with every word labelled),
+        or a folder that `FeatureDataset.save` wrote.
 
     Returns
     -------
@@ -41,4 +42,6 @@ def load(name: str | Path) -> FeatureDataset:
         return data
     if name in data.labels:
         return data.select(name)
+    if name == (every := bundled_words()).name:
+        return every
     raise InputError(f"there is no dataset or feature {name!r}; there are {', '.join((data.name, *data.features))}")

@@ -95,6 +95,22 @@ def bundled_dataset() -> FeatureDataset:
     InputError
         If a corpus file is missing or malformed.
     """
+    every = bundled_words()
+    priority = np.random.default_rng(SEED).permutation(every.n_rows)
+    chosen = {name: y * choose_rows(y, every.group, priority, SAMPLING) for name, y in every.labels.items()}
+    return replace(every, name="bundled", labels=chosen).take(np.any(list(chosen.values()), axis=0))
+
+
+@lru_cache(maxsize=1)
+def bundled_words() -> FeatureDataset:
+    """
+    Return the dataset named "bundled_words": the same texts and features, with every candidate that there is.
+
+    Raises
+    ------
+    InputError
+        If a corpus file is missing or malformed.
+    """
     whole = corpus()
     documents = tuple(replace(d, text=_beginning(d.text)) for d in whole)
     candidates = [
@@ -104,17 +120,14 @@ def bundled_dataset() -> FeatureDataset:
     ]
     labelled = _label(whole, candidates)
     group = np.array([w.group for w in candidates], dtype=np.int32)
-    priority = np.random.default_rng(SEED).permutation(len(candidates))
-    chosen = {name: y * choose_rows(y, group, priority, SAMPLING) for name, (_, y) in labelled.items()}
-    rows = np.flatnonzero(np.any(list(chosen.values()), axis=0))
     return FeatureDataset(
-        name="bundled",
+        name="bundled_words",
         texts=tuple(d.text for d in documents),
-        text=group[rows],
-        start=np.array([candidates[i].start for i in rows], dtype=np.int32),
-        end=np.array([candidates[i].end for i in rows], dtype=np.int32),
-        group=group[rows],
-        labels={name: y[rows] for name, y in chosen.items()},
+        text=group,
+        start=np.array([w.start for w in candidates], dtype=np.int32),
+        end=np.array([w.end for w in candidates], dtype=np.int32),
+        group=group,
+        labels={name: y for name, (_, y) in labelled.items()},
         rules={name: rule for name, (rule, _) in labelled.items()},
         licence=LICENCE,
     )

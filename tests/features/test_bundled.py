@@ -107,6 +107,22 @@ def test_a_feature_is_loaded_by_its_name() -> None:
         load("is_latin")
 
 
+def test_the_dataset_is_a_sample_of_all_words_with_their_labels() -> None:
+    sample, every = load("bundled"), load("bundled_words")
+    assert sample.texts == every.texts
+    place = {row: at for at, row in enumerate(zip(every.text.tolist(), every.start.tolist(), every.end.tolist()))}
+    rows = [place[row] for row in zip(sample.text.tolist(), sample.start.tolist(), sample.end.tolist())]
+    assert rows == sorted(rows)
+    for name, y in sample.labels.items():
+        labels = every.labels[name][rows]
+        np.testing.assert_array_equal(y[y != 0], labels[y != 0])
+        assert np.count_nonzero(y) < np.count_nonzero(every.labels[name])
+    digits = every.labels["all_digits"] > 0
+    assert all(
+        every.texts[t][a:b].isdecimal() for t, a, b in zip(every.text[digits], every.start[digits], every.end[digits])
+    )
+
+
 def test_files_are_those_of_the_model_card() -> None:
     card = (model_folder() / "MODEL_CARD.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"\| `([\w.]+)` \| `([0-9a-f]{64})` \|", card))

@@ -25,7 +25,10 @@ from optprobe.report.finding import Finding, keep_finding, read_finding
 from optprobe.report.html import Link, rendered
 
 README = FOLDER / "README.md"
-NAMES = ("heuristic_vs_optimal", "context_neurons", "ngram_superposition", "weight_fingerprint", "scaling")
+NAMES = (
+    *("heuristic_vs_optimal", "selection_regret", "regimes", "prefilter", "uniqueness", "context_neurons"),
+    *("ngram_superposition", "weight_fingerprint", "scaling", "follow_up", "synthetic_recovery"),
+)
 """The experiments, in the order in which one reads them."""
 TITLE = "What certified neurons say about language models"
 INTRODUCTION = """
@@ -45,11 +48,12 @@ def experiment_named(name: str) -> Experiment[Any]:
     return found
 
 
-def kept(name: str) -> Iterator[tuple[str, Finding, dict[str, Any]]]:
-    """Of an experiment's kept findings the name of the configuration, the finding, and what the run took."""
+def kept(name: str) -> Iterator[tuple[str, Finding, str]]:
+    """Of an experiment's kept findings the name of the configuration, the finding, and the time that it took."""
     for folder in sorted(path.parent for path in (RESULTS / name).glob("*/finding.json")):
-        took = json.loads((folder / TOOK).read_text(encoding="utf-8"))
-        yield folder.name, read_finding(folder), took
+        took = folder / TOOK
+        seconds = json.loads(took.read_text(encoding="utf-8"))["seconds"] if took.is_file() else None
+        yield folder.name, read_finding(folder), "" if seconds is None else f", {seconds:,} s"
 
 
 def readme() -> str:
@@ -60,7 +64,7 @@ def readme() -> str:
         claim = inspect.getdoc(import_module(f"experiments.{name}")) or ""
         parts += [f"## {experiment.title}", claim.split("\n\n")[0], f"In the paper: {experiment.paper}."]
         for config, finding, took in kept(name):
-            where = f"{finding.about.get('model', 'no model')} (`{name}/{config}.toml`, {took['seconds']:,} s)"
+            where = f"{finding.about.get('model', 'no model')} (`{name}/{config}.toml`{took})"
             parts.append(f"**{where}.** {finding.paragraph}")
     return "\n\n".join("\n".join(_wrapped(part)) for part in parts) + "\n"
 

@@ -3,10 +3,11 @@ Do the weights tell which neurons encode features?
 
     python -m experiments.weight_fingerprint --config experiments/configs/weight_fingerprint/bundled.toml
 
-Lengths of input and output vectors, their product and cosines, and biases, of every neuron, layer by layer; and where
-the neurons of certified optima stand among the others of their layer. Neurons drawn at random, as many from each
-layer, would have a mean percentile of 0.5 with the variance of draws without replacement; p is that of the normal
-distribution with these moments, and Holm's correction counts the quantities that were looked at.
+Lengths of input and output vectors, their product and cosines, and biases, of every neuron, layer by layer, as they are
+and with the norm before the MLP folded in; and where the neurons of certified optima stand among the others of their
+layer. Neurons drawn at random, as many from each layer, would have a mean percentile of 0.5 with the variance of draws
+without replacement; p is that of the normal distribution with these moments, and Holm's correction counts the
+quantities that were looked at.
 """
 
 from __future__ import annotations
@@ -104,10 +105,16 @@ def quantities(weights: NeuronWeights) -> dict[str, Floats]:
     for name, one, lengths, cosines in zip(names, weights.inputs, weights.input_norms, weights.cosines):
         found |= {f"length of {name}": lengths, f"cosine of {name} and output": cosines}
         found |= {} if one.bias is None else {f"bias of {name}": one.bias}
+    if weights.reads is not None:
+        folded = weights.folded()
+        for name, one, lengths in zip(names, folded.inputs, folded.input_norms):
+            found[f"length of {name}, norm folded in"] = lengths
+            found |= {} if one.bias is None else {f"bias of {name}, norm folded in": one.bias}
     if weights.cosine_of_inputs is not None:
         found["cosine of gate and up"] = weights.cosine_of_inputs
     found |= {"length of output": weights.output_norms, "product of lengths": weights.products}
-    return {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
+    columns = {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
+    return {name: column for name, column in columns.items() if np.ptp(column) > 0}
 
 
 def percentiles(column: Floats) -> Floats:
@@ -182,7 +189,7 @@ def said(tables: Tables) -> str:
     )
     none = "none of them by more than chance would"
     medians = [row["q50"] for row in layers if row["quantity"] == "product of lengths"]
-    biases = [row for row in layers if row["quantity"].startswith("bias of")]
+    biases = [row for row in layers if row["quantity"] == "bias of input"]
     sentences = [
         f"{rows[0]['n_neurons']} neurons stand in certified optima; {len(rows)} quantities of their weights were "
         f"compared with the rest of their layers, and they differ in {told or none}.",

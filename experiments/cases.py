@@ -100,7 +100,8 @@ def write_pages(job: Job[Any], config: Config, found: Cases, title: str, weights
     """The pages of certificates, features and neurons, in the folder of the run."""
     job.report("writing pages", 1.0)
     results = results_of(found.cases, found.registry, (config.bootstrap_draws,))
-    store = Store.of(Activations.open(found.store), config.dataset, weights=weights)
+    model = located_model(config.model or "")
+    store = Store.of(Activations.open(found.store), config.dataset, weights=weights, model=model)
     write_site(Site(results, title, store), job.folder)
 
 

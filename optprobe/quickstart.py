@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optprobe.activations import Activations, ExtractionProgress, extract
+from optprobe.activations.model.provenance import stated_model
 from optprobe.cases import Case, CaseStudy, Setting
 from optprobe.cases.study import REGISTRY
 from optprobe.errors import InputError, StoreDamaged
@@ -132,7 +133,7 @@ def extracted(folder: Path, model: str, data: FeatureDataset, layers: Sequence[i
             why = f"repaired, since {damage}, and written"
         else:
             dataset = store.manifest["dataset"]
-            if (store.manifest["model"], dataset.get("name")) != (model, data.name):
+            if (store.manifest["model"], dataset.get("name")) != (stated_model(model), data.name):
                 raise InputError(
                     f"{folder} holds activations of {store.manifest['model']} on {dataset.get('name')!r}: "
                     "choose another folder with --out"

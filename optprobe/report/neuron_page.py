@@ -98,19 +98,25 @@ class Store:
 
     @classmethod
     def of(
-        cls, activations: Activations, dataset: str | None = None, tokenizer: str | None = None, weights: bool = False
+        cls,
+        activations: Activations,
+        dataset: str | None = None,
+        tokenizer: str | None = None,
+        weights: bool = False,
+        model: str | None = None,
     ) -> Store:
         """A store with the texts of a dataset, by name or folder, a tokenizer, by default that of its model, and that.
 
-        The model is loaded, with its head, where the ``weights`` of its neurons are wanted.
+        The model is loaded, with its head, where the ``weights`` of its neurons are wanted: from where the manifest
+        says that it is, or from ``model``, such as the path of a GGUF file.
         """
         manifest = activations.manifest
-        own = manifest["model"], manifest.get("revision")
-        model = load_model(*own, device="cpu", head=True) if weights else None
+        own = model or manifest["model"], manifest.get("revision")
+        loaded = load_model(*own, device="cpu", head=True) if weights else None
         if dataset is None:
-            return cls(activations, model=model)
+            return cls(activations, model=loaded)
         source = own if tokenizer is None else (tokenizer,)
-        return cls(activations, Texts(load(dataset), load_tokenizer(*source)), model)
+        return cls(activations, Texts(load(dataset), load_tokenizer(*source)), loaded)
 
     def has(self, entry: Entry) -> bool:
         """Whether a certificate says that it is about the model, hook and dataset of this store, at a layer of it."""

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 import optprobe as op
-from optprobe.activations import extract, load_model, load_tokenizer, neuron_map, verify_neuron_map
+from optprobe.activations import Activations, extract, load_model, load_tokenizer, neuron_map, verify_neuron_map
 from optprobe.cli.main import main
 from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
+from optprobe.quickstart import extracted
+from optprobe.report import Store
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,22 @@ def test_an_optimum_is_certified_and_its_scope_names_the_quantised_file(
     assert f"{smollm.name} (quantised to Q4_1, Q8_0, sha256 {sha256})" in said.replace("\\_", "_")
     labelled = op.load_labelled("acts", "is_french", 5)
     assert "quantised" in labelled.scope["model"]
+
+
+@pytest.mark.real
+def test_activations_of_a_file_are_used_again_and_its_neurons_described(
+    smollm: Path, tmp_path: Path, words: FeatureDataset
+) -> None:
+    def silent(what: str, share: float) -> None: ...
+
+    folder = tmp_path / "acts"
+    assert "extracted to" in extracted(folder, str(smollm), words, [0], silent)
+    assert "used again" in extracted(folder, str(smollm), words, [0], silent)
+    words.save(tmp_path / "words")
+    store = Store.of(Activations.open(folder), str(tmp_path / "words"), weights=True, model=str(smollm))
+    (found,) = store.describe(0, [3], [list(words.features)[:1]])
+    assert found is not None
+    assert found.weights
 
 
 def test_what_is_no_readable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

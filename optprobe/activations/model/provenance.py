@@ -66,7 +66,7 @@ def manifest_of(
 
     config: Any = loaded.config
     return {
-        "model": _stated(model),
+        "model": stated_model(model),
         "model_class": type(loaded).__name__,
         "revision": revision,
         "commit": getattr(config, "_commit_hash", None),
@@ -85,7 +85,7 @@ def manifest_of(
     }
 
 
-def _stated(model: Any) -> str:
+def stated_model(model: Any) -> str:
     """Return the name of a model: as it was asked for, of a file with its sha256, of a loaded one its class."""
     if not isinstance(model, str | Path):
         return type(unwrapped(model)).__name__

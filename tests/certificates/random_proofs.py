@@ -156,7 +156,7 @@ def random_case(rng: np.random.Generator) -> Case:
     balanced = "balanced" if rng.random() < 0.3 else "none"
     groups = tuple(rng.integers(-1, 3, p).tolist()) if rng.random() < 0.2 else None
     case = Case(X, y, loss, ridge, k, balanced, weight, among or None, groups)
-    return _with_forced(case, rng) if rng.random() < 0.25 else case
+    return _with_forced(case, rng) if rng.random() < 0.15 else case
 
 
 def _with_forced(case: Case, rng: np.random.Generator) -> Case:
@@ -238,7 +238,8 @@ def random_trial(case: Case, rng: np.random.Generator) -> Trial:
 
 
 def _draft(case: Case, rng: np.random.Generator, lower: float, at: int) -> Draft:
-    if case.problem.k <= SWEPT[case.loss] and rng.random() < 0.25 and not case.forced:
+    swept = case.problem.k <= SWEPT[case.loss] and (case.loss == "squared" or not case.forced)
+    if swept and rng.random() < 0.25:
         draft = case.swept(lower, float(10 ** rng.uniform(-2, -0.1)), at)
         if "reference" in draft.arrays and rng.random() < 0.5:
             draft.arrays["reference"] *= rng.uniform(-2, 3)

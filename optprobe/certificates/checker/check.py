@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .bounds import objective
 from .claim import LARGEST_TOLERANCE, Claim, Tree
 from .dual_sweep import check_dual_sweep
-from .exhaustive import all_sets, check_exhaustively
+from .exhaustive import check_exhaustively
 from .file import read
 from .hinge_sweep import check_hinge_sweep
 from .limits import Limits, strict
@@ -22,7 +22,7 @@ from .outcome import Rejected, Undecided, require
 from .pair_sweep import check_pair_sweep
 from .pool import EVERYTHING_LISTED, Goal, Sets, check_pool, goals, listed_alone
 from .problem import Problem, problem_of
-from .sets import check_open_sets, counted
+from .sets import all_sets, check_open_sets, counted
 from .text import canonical
 from .tree import check_trees
 from .verdict import SHOWN, Statement, Verdict

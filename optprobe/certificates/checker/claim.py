@@ -212,7 +212,8 @@ def parse_claim(text: str) -> Claim:
     if claim.of_target:
         unclassed = stated.loss == "squared" and stated.class_weight == "none"
         require(unclassed, "of a target a claim has the squared loss, and no class weights")
-    require(not (sweep and stated.forced), "a sweep goes through all sets, and not through those with forced columns")
+    swept = isinstance(about, Rows) and stated.loss == "squared"
+    require(not (sweep and stated.forced) or swept, "with forced columns a sweep proves the squared loss of rows alone")
     if sweep:
         most = SWEEPS[stated.loss]
         require(stated.k <= most, f"a sweep proves the {stated.loss} loss for k <= {most}, not k = {stated.k}")

@@ -19,7 +19,6 @@ error of the gap. Sets that pass it, that much slack included, must have a dual 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations, islice
 from math import comb
 
 import numpy as np
@@ -28,8 +27,8 @@ from numpy.typing import NDArray
 from .limits import Limits, mapped
 from .outcome import Undecided, Unusable
 from .pair_sweep import moments
-from .problem import BLOCK, Problem, U
-from .sets import check_open_sets, check_sets, checked, counted
+from .problem import Problem, U
+from .sets import all_sets, check_open_sets, check_sets, checked, counted, with_first
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,20 +39,16 @@ MOST_SQUARED, MOST_OTHERS = 10**12, 2 * 10**5
 
 def check_exhaustively(problem: Problem, lower: float) -> str:
     """No set has F below ``lower``: all of them are evaluated. Returns a sentence of counts."""
-    inside, free = problem.root
-    columns = np.array([*inside, *np.flatnonzero(free)], dtype=np.int64)
-    k, fixed = problem.size, len(inside)
+    columns, k, fixed = problem.columns, problem.size, len(problem.forced)
     m, need = len(columns) - fixed, k - fixed
     check_number(m, need, problem.loss)
     if problem.loss == "squared" and need > 1:
-        A, u, Q, least = moments(problem, lower)
-        order = np.argsort(np.argsort(columns))
-        given = A[np.ix_(order, order)], u[order], Q, least, k
-        count = check_sets_above(*given, lambda sets: check_sets(problem, columns[sets], lower), problem.limits, fixed)
+        given = moments(problem, lower)
+        count = check_sets_above(
+            *given, k, lambda sets: check_sets(problem, columns[sets], lower), problem.limits, fixed
+        )
     else:
-        before = np.arange(fixed)
-        sets = (np.concatenate([np.tile(before, (len(part), 1)), part + fixed], axis=1) for part in all_sets(m, need))
-        count = check_open_sets(problem, columns, sets, lower)
+        count = check_open_sets(problem, columns, with_first(fixed, all_sets(m, need)), lower)
     return counted("every set evaluated", m, need, count)
 
 
@@ -62,13 +57,6 @@ def check_number(m: int, k: int, loss: str) -> None:
     count, most = comb(m, k), MOST_SQUARED if loss == "squared" else MOST_OTHERS
     if count > most:
         raise Undecided(f"an exhaustive check takes on {most:,} sets of {loss} loss, and these are {count:,}")
-
-
-def all_sets(m: int, k: int) -> Iterator[Ints]:
-    """All sets of k of m positions, in blocks."""
-    sets = combinations(range(m), k)
-    while part := list(islice(sets, BLOCK)):
-        yield np.array(part, dtype=np.int64).reshape(len(part), k)
 
 
 def check_sets_above(

@@ -39,13 +39,13 @@ from numpy.typing import NDArray
 from .bounds import UNDERFLOW, gamma
 from .claim import LARGEST, LEAST, Claim, OfMoments
 from .data import in_range, value_digest
-from .exhaustive import all_sets, check_number, check_sets_above
+from .exhaustive import check_number, check_sets_above
 from .limits import Limits
 from .outcome import Rejected, Undecided, Unusable, require
 from .pair_sweep import sets_left_open
 from .pool import EVERYTHING_LISTED, Listed, without_singles
 from .problem import U, allowed, closed_by_groups
-from .sets import checked, counted
+from .sets import all_sets, checked, counted
 from .text import canonical
 
 Array = NDArray[Any]

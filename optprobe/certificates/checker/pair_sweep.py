@@ -14,7 +14,7 @@ from .limits import THREADS, Limits
 from .outcome import Unusable, require
 from .pool import Closed
 from .problem import Problem, U
-from .sets import check_open_sets, counted
+from .sets import all_sets, check_open_sets, counted, with_first
 
 Floats = NDArray[np.float64]
 
@@ -24,10 +24,15 @@ SHARE = 0.1
 
 def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts."""
-    columns = np.flatnonzero(problem.candidates)
-    closed = problem.listed.of_positions(columns)
-    open_sets = sets_left_open(*moments(problem, lower), problem.size, fast, problem.limits, closed)
-    return counted("sweep", len(columns), problem.size, check_open_sets(problem, columns, open_sets, lower))
+    columns, fixed = problem.columns, len(problem.forced)
+    m, need = len(columns) - fixed, problem.size - fixed
+    closed = problem.listed.of_positions(columns[fixed:])
+    A, u, Q, least = moments(problem, lower)
+    if fixed:
+        A, u, Q, least = besides_first(A, u, Q, least, fixed, need)
+    easy = need == 0 or (fixed > 0 and not Q > 0)
+    open_sets = all_sets(m, need) if easy else sets_left_open(A, u, Q, least, need, fast, problem.limits, closed)
+    return counted("sweep", m, need, check_open_sets(problem, columns, with_first(fixed, open_sets), lower))
 
 
 def sets_left_open(
@@ -73,7 +78,7 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     The products z y of c are at most W in sum, ``sum w |z y| <= sqrt(sum w z^2 sum w y^2)``: since |y| = 1, or since a
     target has unit square as a column has. So v0 is at most W and the entries of u at most 1, for both, up to 1e-9.
     """
-    columns = np.flatnonzero(problem.candidates)
+    columns = problem.columns
     m, n, k = len(columns), len(problem.y), problem.size
     problem.limits.room(3.0 * n * m + 4.0 * m * m, "the products of the columns")
     problem.limits.work(2.0 * n * m * m, "the products of the columns")
@@ -100,6 +105,37 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
         eps * k <= 0.01 * problem.ridge, f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}"
     )
     return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
+
+
+def besides_first(
+    A: Floats, u: Floats, Q: float, least: float, fixed: int, need: int
+) -> tuple[Floats, Floats, float, float]:
+    """The numbers of `sets_left_open` for ``need`` columns beside the first ``fixed``, which every set has.
+
+    These are projected out one after the other, which leaves covariances C, correlations c and the gain g of the fixed
+    ones. With d the diagonal of C, the others gain what they gain by A' = C / sqrt(d d') and u' = c / sqrt(d), of unit
+    diagonal again, and must gain more than Q - g. C is a Schur complement of A and d <= 1, so that A' is at least
+    ``least`` times the identity where A is.
+
+    *Rounding.* An entry after a step is one before it minus a product of at most 1.02, symmetric and rounded: it errs
+    by at most 5 u. That is as if the same entry had been off by so much from the beginning, since the entries of later
+    columns go through all earlier steps unchanged but for what is subtracted. So C, c and g are exact for some A and u
+    within 5 fixed u of those given; A' and u' err by at most 8 u more, g by 8 u for each step. Both change what a set
+    gains as the rounding of A and u does, at a maximiser b with least |b|^2 <= 1.05.
+    """
+    size, gain = fixed + need, 0.0
+    for _ in range(fixed):
+        x, d = A[0, 1:], float(A[0, 0])
+        gain += float(u[0] ** 2) / d
+        A, u = A[1:, 1:] - np.outer(x, x / d), u[1:] - x * (u[0] / d)
+        A = (A + A.T) / 2
+    eps, reach = (5 * fixed + 8) * U, math.sqrt(1.05 / least)
+    require(eps * size <= 0.01 * least, f"the ridge is too small for a sweep beside {fixed} forced columns")
+    scale = 1 / np.sqrt(np.diagonal(A))
+    A = A * scale[:, None] * scale
+    np.fill_diagonal(A, 1.0)
+    Q -= gain + 8 * fixed * U + 2 * eps * math.sqrt(size) * reach + eps * size * reach**2
+    return A, u * scale, Q, 0.98 * least
 
 
 def _compiled(

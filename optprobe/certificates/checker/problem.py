@@ -53,6 +53,12 @@ class Problem:
         free[list(self.forced)] = False
         return list(self.forced), free
 
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """The candidates, the forced ones first."""
+        inside, free = self.root
+        return np.array([*inside, *np.flatnonzero(free)], dtype=np.int64)
+
     def besides(self, listed: Listed) -> Problem:
         """The same for the sets that contain no listed one: columns listed alone are not allowed."""
         closed = Listed(listed.sets, self.listed.groups)

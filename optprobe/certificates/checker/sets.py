@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,19 @@ def checked(open_sets: Iterable[NDArray[np.int64]], check: Callable[[NDArray[np.
             check(sets[start : start + BLOCK])
         count += len(sets)
     return count
+
+
+def all_sets(m: int, k: int) -> Iterator[NDArray[np.int64]]:
+    """All sets of k of m positions, in blocks."""
+    sets = combinations(range(m), k)
+    while part := list(islice(sets, BLOCK)):
+        yield np.array(part, dtype=np.int64).reshape(len(part), k)
+
+
+def with_first(fixed: int, sets: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
+    """Sets of the positions after the first ``fixed``, joined by these."""
+    for part in sets:
+        yield np.concatenate([np.tile(np.arange(fixed), (len(part), 1)), part + fixed], axis=1)
 
 
 def counted(kind: str, m: int, size: int, count: int) -> str:

@@ -192,8 +192,8 @@ def _proof(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict
         _positive(box, "box", 0.9)
         if loss != "logistic":
             raise Rejected("A box is given with another loss than the logistic one.")
-    if not tree and "forced" in problem:
-        raise Rejected("A claim with forced columns cannot be proved by a sweep.")
+    if not tree and "forced" in problem and (problem["loss"], data["kind"]) != ("squared", "rows"):
+        raise Rejected("A sweep proves a claim with forced columns for the squared loss of rows only.")
     if tree and data["kind"] == "moments":
         raise Rejected("A claim about moments cannot be proved by a tree: its vectors are those of rows.")
     if not tree and k > {"squared": 6, "logistic": 3 if box is not None else 0, "hinge": 2}[loss]:

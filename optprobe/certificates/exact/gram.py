@@ -16,7 +16,8 @@ KEPT_NUMBERS = 30_000_000
 
 
 class Gram:
-    """The second moments of candidates, about their weighted means: places in falling order of their covariance.
+    """The second moments of candidates, about their weighted means: places in falling order of their covariance, but
+    those of forced columns are the first.
 
     Rows are made in blocks when they are first asked for, and kept as far as there is room.
     """
@@ -31,7 +32,8 @@ class Gram:
         self.target = add(weighted)
         self.v0 = dot(weighted, y) - self.target * self.target / duality.total
         size = {j: abs(float(cross[j].mid())) for j in candidates}
-        self.places = sorted(candidates, key=lambda j: -size[j])
+        forced = self.problem.forced
+        self.places = sorted(candidates, key=lambda j: (j not in forced, -size[j]))
         self.means = [means[j] for j in self.places]
         self.c = [cross[j] - means[j] * self.target / duality.total for j in self.places]
         self.diagonal = [self._diagonal(j, m) for j, m in zip(self.places, self.means)]

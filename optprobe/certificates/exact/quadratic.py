@@ -86,16 +86,18 @@ def value_of(v0: arb, c: Balls, A: list[Balls]) -> arb:
 class SquaredSweep:
     """Proves that every set of ``size`` columns has F at least the lower bound, or contains a listed one.
 
+    Of sets that all have the first ``fixed`` places.
+
     Attributes
     ----------
     proved : int
         The number of sets of which that is proved.
     """
 
-    def __init__(self, quadratic: Quadratic, size: int, part: Part, clock: Clock) -> None:
+    def __init__(self, quadratic: Quadratic, size: int, part: Part, clock: Clock, fixed: int = 0) -> None:
         self.quadratic, self.size, self.listed, self.clock = quadratic, size, part.listed, clock
-        self.lower, self.proved = arb(part.lower), 0
-        self.of = comb(len(quadratic.c), size)
+        self.lower, self.proved, self.fixed = arb(part.lower), 0, fixed
+        self.of = comb(len(quadratic.c) - fixed, size - fixed)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -109,11 +111,14 @@ class SquaredSweep:
     def all_sets(self) -> None:
         """Prove it, or raise `Rejected` or `Undecided`."""
         q = self.quadratic
-        if self.size == 0:
-            self._insist(())
+        if self.size == self.fixed:
+            self._insist(tuple(range(self.fixed)))
             self.proved += 1
             return
-        self._node(State((), 0, q.v0 / 2, q.c, q.diagonal, []))
+        state = State((), 0, q.v0 / 2, q.c, q.diagonal, [])
+        for _ in range(self.fixed):
+            state = self._eliminated(state, 0)
+        self._node(state)
 
     def these(self, sets: list[list[int]]) -> None:
         """Prove it of sets of columns."""

@@ -135,7 +135,8 @@ def _lower_of_rows(claim: Claim, arrays: Arrays, duality: Duality, clock: Clock)
 
     def sweep(part: Part) -> SquaredSweep | Sweep:
         if claim.problem["loss"] == "squared":
-            return SquaredSweep(Gram(duality, part.candidates), size, part, clock)
+            fixed = len(duality.problem.forced)
+            return SquaredSweep(Gram(duality, part.candidates), size, part, clock, fixed)
         return Sweep(duality, part, clock)
 
     _check_own(claim, size, sweep)

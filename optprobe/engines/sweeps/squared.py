@@ -25,7 +25,7 @@ and U will do; only flagged rows are scanned.
 
 r = 2 is one exact scan of all pairs (s = 1); r = 3 is one scan with s = 2 and one pass over the third neuron for each
 open pair; r >= 4 follows theorem 2, and an edge child with r' = 4 that has an open pair becomes a node with a matrix of
-its own. The proof is a `SweepProof`: the checker sweeps again.
+its own. What is forced is projected out first. The proof is a `SweepProof`: the checker sweeps again.
 """
 
 from __future__ import annotations
@@ -75,8 +75,6 @@ ANY = 2.0
 def refuses(problem: ProbeProblem) -> str | None:
     if not isinstance(problem.loss, Squared):
         return f"enumeration is for the squared loss, not the {problem.loss.name} loss: use branch_and_cut"
-    if problem.forced:
-        return "enumeration goes through all sets, and knows nothing of forced neurons: use branch_and_cut"
     if problem.k > LARGEST_K:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut, with the rows"
     if not problem.size:
@@ -96,7 +94,9 @@ def run(task: Task) -> Outcome:
         return _unfinished(task, task.incumbents(), {})
     sweep = Sweep(task)
     if sweep.finished():
-        counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
+        n_forced = len(task.problem.forced)
+        n_sets = comb(len(task.problem.candidates) - n_forced, task.problem.size - n_forced)
+        counts = {"sets": n_sets, **sweep.counts}
         return Outcome(sweep.found.support, sweep.value, SweepProof(), counts, sweep.found.kept)
     return _unfinished(task, sweep.found, sweep.counts)
 
@@ -215,10 +215,17 @@ class Sweep:
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
-        if self.size <= 1:
-            self._offer(np.arange(len(self.columns))[:, None])
-            return True
         root = Node(self.A, np.array([np.ones(len(self.u)), self.u, 0 * self.u, 0 * self.u]), (), 0.0, self.size)
+        forced = np.flatnonzero(np.isin(self.columns, self.task.problem.forced))
+        if self.size - len(forced) <= 1:
+            others = np.delete(np.arange(len(self.columns)), forced)
+            last = others[:, None] if self.size > len(forced) else np.zeros((1, 0), dtype=np.int64)
+            self._offer(np.concatenate([np.tile(forced, (len(last), 1)), last], axis=1))
+            return True
+        for v in forced.tolist():
+            arrays = self._given(root, v)
+            A, arrays = self._conditioned(root, arrays, ANY)
+            root = Node(A, arrays, (*root.prefix, v), root.gained + float(root.u[v] ** 2), root.missing - 1)
         pieces = list(self._pieces(root))
         with ThreadPoolExecutor(cpu_count()) as pool:
             for done, _ in enumerate(pool.map(lambda piece: piece(), pieces), 1):
@@ -302,11 +309,25 @@ class Sweep:
     def _vertex(self, node: Node, strong: Ints) -> None:
         """All sets of the last of the strong neurons and none of the others."""
         v = int(strong[-1])
+        arrays = self._given(node, v)
+        arrays[:, strong] = 0.0
+        self._child(node, (v,), arrays, float(node.u[v] ** 2), ANY)
+
+    @staticmethod
+    def _given(node: Node, v: int) -> Floats:
+        """What is left once v joins the prefix, relative to the node; nothing of v itself."""
         x = node.A[v] * (np.abs(node.A[v]) <= ANY)
         w = np.where((node.w > 0) & (np.abs(node.A[v]) <= ANY), 1.0 / np.sqrt(np.maximum(1.0 - x * x, 1e-14)), 0.0)
-        w[strong] = 0.0
-        arrays = np.array([w, (node.u - x * node.u[v]) * w, x * w, 0 * w])
-        self._child(node, (v,), arrays, float(node.u[v] ** 2), ANY)
+        w[v] = 0.0
+        return np.array([w, (node.u - x * node.u[v]) * w, x * w, 0 * w])
+
+    @staticmethod
+    def _conditioned(node: Node, arrays: Floats, cap: float) -> tuple[Floats, Floats]:
+        """The matrix that arrays relative to a node leave, and the arrays relative to that."""
+        A = np.empty_like(node.A)
+        kernels.conditioned(node.A, arrays, cap, A)
+        w = (arrays[0] > 0).astype(np.float64)
+        return A, np.array([w, arrays[1], 0 * w, 0 * w])
 
     def _child(self, node: Node, more: tuple[int, ...], arrays: Floats, gain: float, cap: float) -> None:
         """Search what is left once ``more`` joins the prefix; ``arrays`` are (w, u, l1, l2) relative to the node."""
@@ -314,10 +335,7 @@ class Sweep:
             return
         missing, A = node.missing - len(more), node.A
         if missing > 3:
-            A = np.empty_like(A)
-            kernels.conditioned(node.A, arrays, cap, A)
-            w = (arrays[0] > 0).astype(np.float64)
-            arrays = np.array([w, arrays[1], 0 * w, 0 * w])
+            A, arrays = self._conditioned(node, arrays, cap)
         self._search(Node(A, arrays, node.prefix + more, node.gained + gain, missing))
 
     def _edges(self, node: Node, alive: Floats) -> Ints:

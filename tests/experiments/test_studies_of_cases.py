@@ -109,6 +109,10 @@ def test_what_a_configuration_cannot_ask_for(
         module.EXPERIMENT.config(tmp_path / "other.toml")
 
 
+def test_a_gap_is_a_share_of_the_optimum() -> None:
+    assert [regimes.gap_of(bound, 0.5) for bound in (0.25, 0.5, 0.6, 0.0, -40.0)] == [0.5, 0.0, 0.0, 1.0, 1.0]
+
+
 def test_a_pool_that_was_not_listed_is_empty_in_the_table_and_not_counted() -> None:
     row = {"loss": "squared", "k": 1, "layer": 0, "feature": "f"}
     listed = {

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from experiments.experiment import Job
-from optprobe.activations import Activations
+from optprobe.activations import Activations, LabelledActivations
 from optprobe.cases import Case, CaseStudy
 from optprobe.cases.config import Config
 from optprobe.cases.study import REGISTRY
+from optprobe.certificates import verify
+from optprobe.engines import Solution
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.features import load
+from optprobe.files import file_digest
 from optprobe.quickstart import extracted
 from optprobe.registry import Registry
 from optprobe.report import Site, Store, results_of, write_site
@@ -94,6 +97,37 @@ def certified(job: Job[Any], config: Config, name: str = "activations") -> Cases
     if rejected := [case for case in cases if not case.accepted]:
         raise CertificateRejected(f"the checker rejected {rejected[0].certificate}: {rejected[0].verdict}")
     return Cases(study, store, cases)
+
+
+def checked_certificate(solution: Solution, folder: Path, data: LabelledActivations) -> str:
+    """
+    Keep the certificate of a solution about training rows in the registry of a run's folder, once it is checked.
+
+    Returns
+    -------
+    str
+        Its sha256.
+
+    Raises
+    ------
+    CertificateRejected
+        If the checker rejects it.
+    """
+    certificate, registry = solution.certificate(), Registry(folder / REGISTRY)
+    sha256 = registry.add(certificate)
+    verdict = verify(registry.path(sha256), data.X_train, data.y_train, data.w_train)
+    if not verdict.accepted:
+        raise CertificateRejected(f"the checker rejected {sha256}: {verdict.reason}")
+    return registry.add(certificate, verdict)
+
+
+def are_kept(certificates: Iterable[str], folder: Path) -> bool:
+    """Whether the registry of a run's folder has all these certificates, unaltered."""
+    registry = Registry(folder / REGISTRY)
+    try:
+        return all(file_digest(registry.path(sha256)) == sha256 for sha256 in certificates)
+    except InputError:
+        return False
 
 
 def write_pages(job: Job[Any], config: Config, found: Cases, title: str, weights: bool = False) -> None:

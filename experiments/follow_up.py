@@ -246,10 +246,10 @@ def neuron_rows(followed: Sequence[Followed], cases: Sequence[Case], config: Con
 
 
 def threshold_rows(followed: Sequence[Followed], config: Config) -> list[dict[str, Any]]:
-    """One a neuron and threshold: on held-out rows, and in the corpus."""
-    rows = []
+    """One a threshold and neuron of the smallest k: on held-out rows, and in the corpus."""
+    rows, least = [], min(one.chosen.k for one in followed)
     for one in followed:
-        for at, row in enumerate(one.held_out["rows"], 1):
+        for at, row in enumerate(one.held_out["rows"] if one.chosen.k == least else (), 1):
             above = one.reading.counts[:, at]
             low, share, high = judged_share(above, config.bootstrap_draws, config.seed)
             rows.append({
@@ -318,6 +318,12 @@ def said(tables: Tables) -> str:
         f"{at[QUANTILES[0]]:.0%} of the judged tokens are of it; above that of {1 - QUANTILES[-1]:.0%}, "
         f"{at[QUANTILES[-1]]:.0%}.",
     ]
+    downwards = sum(row["sign"] < 0 for row in single)
+    if downwards:
+        sentences.append(
+            f"{downwards} of the {len(single)} are smaller where the feature is, where an activation function that is "
+            "bounded from below makes many tokens equal."
+        )
     general = [row for row in good if row["verdict"] in (GENERAL, ELSEWHERE)]
     if general:
         worst = max(general, key=lambda row: row["auc"])
@@ -333,7 +339,7 @@ def said(tables: Tables) -> str:
 def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many have each verdict, in words."""
     counts = {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS}
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
 
 def _is(row: Mapping[str, Any], k: int) -> bool:
@@ -392,7 +398,7 @@ EXPERIMENT = Experiment(
     about=about,
     captions={
         "neurons": "Every neuron at its own threshold: held-out rows, the corpus above it, the largest tokens.",
-        "thresholds": "Every neuron at each threshold.",
+        "thresholds": "Every neuron of the smallest k at each threshold.",
         "contexts": f"The {TOP} largest tokens of each certified neuron.",
     },
     said=said,

@@ -261,7 +261,7 @@ def about(config: PrefilterConfig) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="prefilter",
     title=TITLE,
-    paper="its optimal sparse probing, which searches 50 neurons of each layer (Section 3 and Appendix)",
+    paper="its optimal sparse probing, which searches among 50 neurons of each layer",
     read=read,
     run=run,
     about=about,

@@ -252,7 +252,7 @@ def about(config: RegimesConfig) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="regimes",
     title=TITLE,
-    paper="its gamma and the gaps of its solver (Appendix on optimal sparse probing)",
+    paper="its gamma and the gaps of its solver",
     read=read,
     run=run,
     about=about,

@@ -428,7 +428,7 @@ def about(config: SelectionConfig) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="selection_regret",
     title=TITLE,
-    paper="Figure 2 (its selectors by F1), here against the optimum, with controls",
+    paper="its comparison of selectors by F1, here against the optimum, with controls",
     read=read,
     run=run,
     about=about,

@@ -241,7 +241,7 @@ def about(config: Config) -> Mapping[str, str]:
 EXPERIMENT = Experiment(
     name="uniqueness",
     title=TITLE,
-    paper="its iterative pruning, which forbids one neuron after the other (Section on superposition)",
+    paper="its iterative pruning, which forbids one neuron after the other",
     read=read,
     run=run,
     about=about,

@@ -218,8 +218,8 @@ def said(tables: Tables) -> str:
         for k in ks
     ]
     sentences = [
-        f"{proved} of {count} optima are proved, and the checker accepts every certificate. Mean held-out AUC and F1 over "
-        f"{places} pairs of feature and layer of {cases[0]['searched']:,} columns: {'; '.join(scored)}."
+        f"{proved} of {count} optima are proved, and the checker accepts every certificate. Mean held-out AUC and F1 "
+        f"over {places} pairs of feature and layer of {cases[0]['searched']:,} columns: {'; '.join(scored)}."
     ]
     for kind in (ROTATED, PRINCIPAL):
         true, shuffled = ([by[labels, kind, k] for k in ks] for labels in ("true", "shuffled"))

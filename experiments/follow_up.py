@@ -38,7 +38,8 @@ from experiments.whole_corpus import SIDES, TOP, Detector, Reading, WholeCorpus,
 from optprobe.activations import Activations, load_labelled
 from optprobe.cases import Case
 from optprobe.cases.config import Config, config_of
-from optprobe.features import FeatureDataset
+from optprobe.errors import InputError
+from optprobe.features import FeatureDataset, load
 from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import GroupBootstrap, interval, scores
 from optprobe.studies import Item
@@ -178,6 +179,16 @@ class Thresholds:
         return True
 
 
+def _check_labels(asked: FollowUp) -> None:
+    """Raise `InputError` for a feature that no dataset of the corpus labels: every token would be of other texts."""
+    if asked.config.dataset is None:
+        return  # refused by `prepared_store`
+    labelled = {name for corpus in asked.corpus for name in load(corpus).features}
+    for name in asked.config.features or load(asked.config.dataset).features:
+        if name not in labelled:
+            raise InputError(f"no dataset of the corpus labels {name!r}: name one that does, such as that of the cases")
+
+
 @dataclass(frozen=True)
 class Followed:
     """A neuron, what it tells on held-out rows (the record of `Thresholds`), and what it does over the corpus."""
@@ -202,6 +213,7 @@ def verdict(row: Mapping[str, Any]) -> str:
 def run(job: Job[FollowUp]) -> tuple[Tables, Sequence[FigureOnPage]]:
     """Certify the neurons, find their thresholds, and read them over the corpus."""
     config = job.config.config
+    _check_labels(job.config)
     found = certified(job, config)
     write_pages(job, config, found, TITLE)
     best = best_cases(found.cases)

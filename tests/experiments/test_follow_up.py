@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from experiments import follow_up
+from experiments.experiment import command
 from experiments.follow_up import AFTER, BEFORE, ELSEWHERE, FITS, GENERAL, SPECIFIC, UNDECIDED, context, verdict
 from experiments.whole_corpus import (
     OF_FEATURE,
@@ -102,6 +105,16 @@ def test_a_context_is_one_line_with_the_token_marked() -> None:
     assert len(found.splitlines()) == 1
     assert len(found) <= BEFORE + AFTER + 2
     assert len(context("x" * 500, 100, 400)) <= BEFORE + AFTER + 2
+
+
+def test_a_corpus_without_labels_of_a_feature_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made().save(tmp_path / "made")
+    smoke = Path(follow_up.__file__).parent / "configs" / "follow_up" / "smoke.toml"
+    text = smoke.read_text().replace('["bundled_words"]', json.dumps([str(tmp_path / "made")]))
+    (tmp_path / "config.toml").write_text(text)
+    arguments = ["--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    assert command(follow_up.EXPERIMENT, arguments) == 2
+    assert "no dataset of the corpus labels 'latex_math'" in capsys.readouterr().err
 
 
 def test_a_corpus_read_in_parts_is_the_corpus_read_at_once(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from optprobe.report.html import Link, rendered
 README = FOLDER / "README.md"
 NAMES = (
     *("heuristic_vs_optimal", "selection_regret", "regimes", "prefilter", "uniqueness", "context_neurons"),
-    *("ngram_superposition", "weight_fingerprint", "scaling", "follow_up", "position", "synthetic_recovery"),
+    *("ngram_superposition", "weight_fingerprint", "scaling", "follow_up", "basis", "position", "synthetic_recovery"),
 )
 """The experiments, in the order in which one reads them."""
 TITLE = "What certified neurons say about language models"

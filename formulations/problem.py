@@ -313,7 +313,9 @@ class SparseProbeProblem(ProbeProblem):
         return self.n_rows * self.n_neurons
 
     def gram(self, columns: Ints) -> Floats:
-        return gram(self.Z.T[columns] * np.sqrt(self.w))
+        neurons = self.Z.T[np.asarray(columns, dtype=np.int64)]
+        neurons *= np.sqrt(self.w)
+        return gram(neurons)
 
     def gram_rows(self, columns: Sequence[int] | Ints) -> Floats:
         return np.asarray((self.Z[:, columns] * self.w[:, None]).T @ self.Z)

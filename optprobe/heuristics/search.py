@@ -30,8 +30,8 @@ OTHER_SINGLES, RANDOM_STARTS, REFINED = 2, 2, 3
 GIVEN = "a given start"
 CARRIED = 8
 """Supports found on a sample of the rows, the best first, that are fitted on all of them."""
-SURE = 3
-"""Neurons of a support up to which a sample tells the best of its supports; larger ones descend on all rows as well."""
+SWEPT = 2
+"""Neurons of a support up to which nearly the best will do: a sweep of all sets is quick. Larger ones descend again."""
 ROUGH = 1e-6
 """Tolerance of the fits of adaptive thresholding where its end is but a start."""
 
@@ -191,7 +191,7 @@ def incumbent(
 
     Where there are many rows and the loss is not the squared one, whose moves need no pass over them, all this happens
     on a sample of the rows (`sampled`), and the best supports found there are fitted on all of them. Of more than
-    `SURE` neurons the best descends by exchanges of one on all rows.
+    `SWEPT` neurons the best descends by exchanges of one on all rows.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def incumbent(
     if moves is not whole:
         found = whole.sorted([*found[:CARRIED], *(start for start in sources if sources[start] == GIVEN)])
     best = found[0]
-    if moves is not whole and len(best) > SURE:
+    if moves is not whole and len(best) > SWEPT:
         best = _descend(whole, best, pairs=False)
         sources.setdefault(best, f"swap descent on all rows after {sources[found[0]]}")
     return _incumbent(whole, best, sources[best])

@@ -34,6 +34,7 @@ from optprobe.engines.budget import Progress
 from optprobe.engines.outcome import Reference, SweepProof
 from optprobe.engines.sweeps.dual_sweep import DualSweep
 from optprobe.heuristics.sample import sampled
+from optprobe.heuristics.stopping import Late
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,12 +63,12 @@ class SingleSweep(DualSweep):
         problem, budget, m = self.task.rows, self.task.budget, len(self.columns)
         points = np.zeros((problem.n_neurons, 2))
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cpu_count()) as pool:
-            points[self.columns] = _near_fits(problem, self.columns, pool)
+            points[self.columns] = _near_fits(problem, self.columns, pool, budget.late)
             left = self.columns
             for _ in range(PASSES):
                 if budget.over:
                     return False
-                bounds, points[left] = _bounds(problem, left, points[left], pool)
+                bounds, points[left] = _bounds(problem, left, points[left], pool, budget.late)
                 left = left[~(bounds >= self.threshold)]
                 self.task.report(Progress("dual enumeration", 0.0, self.found.upper, 1 - len(left) / m))
                 if len(left) <= FEW:
@@ -77,13 +78,13 @@ class SingleSweep(DualSweep):
         return not budget.over
 
 
-def _near_fits(problem: SparseProbeProblem, columns: Ints, pool: ThreadPoolExecutor) -> Floats:
+def _near_fits(problem: SparseProbeProblem, columns: Ints, pool: ThreadPoolExecutor, late: Late) -> Floats:
     """Coefficient and intercept of each neuron alone near its best ones, shape (m, 2): the fit of a sample."""
     small = sampled(problem)
     positive = float(small.w @ (small.y > 0))
     points = np.tile([0.0, np.log(positive / (1 - positive))], (len(columns), 1))
     for _ in range(STEPS):
-        points = _bounds(small, columns, points, pool)[1]
+        points = _bounds(small, columns, points, pool, late)[1]
     own, whole = small.standardisation, problem.standardisation
     raw = points[:, 0] * own.inv_scale[columns]
     apart = (whole.shift - own.shift + (whole.rest - own.rest))[columns]
@@ -91,13 +92,22 @@ def _near_fits(problem: SparseProbeProblem, columns: Ints, pool: ThreadPoolExecu
 
 
 def _bounds(
-    problem: SparseProbeProblem, columns: Ints, points: Floats, pool: ThreadPoolExecutor
+    problem: SparseProbeProblem, columns: Ints, points: Floats, pool: ThreadPoolExecutor, late: Late
 ) -> tuple[Floats, Floats]:
-    """The theorem's bounds at points (m, 2), shape (m,), and the points after one Newton step; see `bounds_at`."""
+    """The theorem's bounds at points (m, 2), shape (m,), and the points after one Newton step; see `bounds_at`.
+
+    Once time is up, there are no bounds for the rest, and its points stay.
+    """
     neurons, y, w, ridge = problem.Z.T, problem.y, problem.w, problem.ridge
     step = max(1, VALUES // problem.n_rows)
-    parts = [slice(at, at + step) for at in range(0, len(columns), step)]
-    found = list(pool.map(lambda part: bounds_at(neurons[columns[part]], y, w, ridge, points[part]), parts))
+
+    def of(at: int) -> tuple[Floats, Floats]:
+        part = points[at : at + step]
+        if late():
+            return np.full(len(part), -np.inf), part
+        return bounds_at(neurons[columns[at : at + step]], y, w, ridge, part)
+
+    found = list(pool.map(of, range(0, len(columns), step)))
     return np.concatenate([bounds for bounds, _ in found]), np.concatenate([moved for _, moved in found])
 
 

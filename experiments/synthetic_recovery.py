@@ -431,9 +431,9 @@ def said(tables: Tables) -> str:
 
 
 def _worst(recovery: Sequence[Mapping[str, Any]], method: str) -> str:
-    """Where a method misses a truth that is optimal most often."""
+    """Where a method misses a truth that is optimal most often, in numbers."""
     rows = [row for row in recovery if row["method"] == method and row["truth_optimal"]]
-    worst = max(rows, key=lambda row: row["missed"] / row["truth_optimal"], default=None)
+    worst = max(rows, key=lambda row: row["missed"], default=None)
     if worst is None or not worst["missed"]:
         return ""
     return (

@@ -163,7 +163,7 @@ def run(job: Job[Bases]) -> tuple[Tables, Sequence[FigureOnPage]]:
         for item, result in zip(study.items(), results)
         for row in result["rows"]
     ]
-    tables = {"summary": summary_rows(rows), "cases": rows}
+    tables = {"summary": summary_rows(rows), "each": rows}
     return tables, figures(tables)
 
 
@@ -208,7 +208,7 @@ def _beyond(row: Mapping[str, Any], side: int) -> bool:
 
 def said(tables: Tables) -> str:
     """What each basis gives, where the difference is, and what noise gives."""
-    summary, cases = tables["summary"], tables["cases"]
+    summary, cases = tables["summary"], tables["each"]
     proved, count = (sum(row[name] for row in summary) for name in ("proved", "cases"))
     by = {(row["labels"], row["basis"], row["k"]): row for row in summary}
     ks = sorted({row["k"] for row in summary})
@@ -256,7 +256,7 @@ def by_layer(cases: Sequence[Mapping[str, Any]], k: int) -> dict[int, float]:
 
 def figures(tables: Tables) -> list[FigureOnPage]:
     """AUC by layer and basis for the smallest k, and every difference from the first rotation."""
-    cases = tables["cases"]
+    cases = tables["each"]
     k, first = min(row["k"] for row in cases), next(b for row in cases if kind_of(b := row["basis"]) == ROTATED)
     true = [row for row in cases if row["shuffled"] is False]
     layers = sorted({row["layer"] for row in true})
@@ -296,7 +296,7 @@ EXPERIMENT = Experiment(
     about=about,
     captions={
         "summary": "Means over features and layers; behind: that of neurons minus this one, paired.",
-        "cases": "Every feature, layer, basis and k, of true and of shuffled labels.",
+        "each": "Every feature, layer, basis and k, of true and of shuffled labels.",
     },
     said=said,
 )

@@ -105,6 +105,7 @@ class Experiment(Generic[T]):
     def finding(self, job: Job[T]) -> Finding:
         """Run, and say what the tables say."""
         tables, figures = self.run(job)
+        assert "cases" not in tables, "cases.csv is a file of the site in the same folder"
         about = self.about(job.config)
         return Finding(self.name, self.title, self.said(tables), about, tables, self.captions, figures)
 

@@ -192,7 +192,7 @@ def run(job: Job[Ngrams]) -> tuple[Tables, Sequence[FigureOnPage]]:
         "layers": layer_rows(by_layer),
         "singles": [row | {"pruned_f1": _last(pruned, row["feature"])} for row in plain],
         "pruned": pruned,
-        "cases": by_layer,
+        "each": by_layer,
     }
     return tables, figures(tables)
 
@@ -295,7 +295,7 @@ EXPERIMENT = Experiment(
         "layers": "Means over n-grams by layer and k; and how many n-grams lie beyond a control by the whole interval.",
         "singles": f"The best single neuron of each n-gram: n-grams among its {LARGEST} largest rows.",
         "pruned": "The best single neuron, then the best of the others, and so on.",
-        "cases": "Every n-gram, layer and k beside the rotated basis and shuffled labels.",
+        "each": "Every n-gram, layer and k beside the rotated basis and shuffled labels.",
     },
     said=said,
 )

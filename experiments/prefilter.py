@@ -122,7 +122,7 @@ def run(job: Job[PrefilterConfig]) -> tuple[Tables, Sequence[FigureOnPage]]:
     cases = [case for result in results for case in result["cases"].values()]
     write_pages(job, config, pages_of(job, config, store, cases), TITLE)
     rows = [case_row(result["cases"], n) for n in job.config.tops for result in results]
-    tables: Tables = {"prefilters": prefilter_rows(rows, config), "cases": rows}
+    tables: Tables = {"prefilters": prefilter_rows(rows, config), "each": rows}
     return tables, figures(tables)
 
 
@@ -219,7 +219,7 @@ def _gain(row: Mapping[str, Any]) -> Point:
 
 def said(tables: Tables) -> str:
     """How often each prefilter drops a neuron, and what that costs."""
-    rows = tables["cases"]
+    rows = tables["each"]
     first = [row for row in rows if row["searched"] == rows[0]["searched"]]
     proved = sum(row["proved"] for row in rows)
     places = {(row["feature"], row["layer"]) for row in first}
@@ -269,7 +269,7 @@ EXPERIMENT = Experiment(
         "prefilters": "Every prefilter by loss and k: cases in which it drops a neuron of the optimum, and in which "
         "what is left is worse by more than the tolerance; gains of the whole layer's optimum on held-out documents "
         "with 95% intervals over features.",
-        "cases": "Every case; differences with intervals over documents.",
+        "each": "Every case; differences with intervals over documents.",
     },
     said=said,
 )

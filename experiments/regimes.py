@@ -128,7 +128,7 @@ def run(job: Job[RegimesConfig]) -> tuple[Tables, Sequence[FigureOnPage]]:
     results = results_of_places(job, Regimes(config, store, job.folder, job.config.powers))
     write_pages(job, config, pages_of(job, config, store, [r["cases"][OPTIMUM] for r in results]), TITLE)
     rows = [case_row(result) for result in results]
-    tables: Tables = {"sweep": sweep_rows(rows), "cases": rows}
+    tables: Tables = {"sweep": sweep_rows(rows), "each": rows}
     return tables, figures(tables)
 
 
@@ -210,7 +210,7 @@ def figures(tables: Tables) -> list[FigureOnPage]:
 
 def said(tables: Tables) -> str:
     """Which ridges are separable, what the root leaves elsewhere, and what the ridge does to F1."""
-    cases, sweep = tables["cases"], tables["sweep"]
+    cases, sweep = tables["each"], tables["sweep"]
     proved = sum(row["optimal"] for row in cases)
     neurons = " or ".join(f"{count:,}" for count in sorted({row["n_neurons"] for row in cases}))
     places = {(row["feature"], row["layer"]) for row in cases}
@@ -259,7 +259,7 @@ EXPERIMENT = Experiment(
     captions={
         "sweep": "Every loss, ridge and k: cases by regime, and in which the mean-difference ranking is optimal; mean "
         "gaps as shares of the optimum; the paper's ridge depends on the number of rows, and its mean is shown.",
-        "cases": "Every optimum; intervals over documents.",
+        "each": "Every optimum; intervals over documents.",
     },
     said=said,
 )

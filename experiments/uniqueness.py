@@ -101,7 +101,7 @@ def run(job: Job[Config]) -> tuple[Tables, Sequence[FigureOnPage]]:
     results = results_of_places(job, Uniqueness(job.config, store, job.folder))
     write_pages(job, job.config, pages_of(job, job.config, store, [r["cases"][OPTIMUM] for r in results]), TITLE)
     rows = [case_row(result["cases"][OPTIMUM], result["pool"], result["item"]["within"]) for result in results]
-    tables: Tables = {"summary": summary_rows(rows), "cases": rows}
+    tables: Tables = {"summary": summary_rows(rows), "each": rows}
     return tables, figures(tables)
 
 
@@ -171,7 +171,7 @@ def figures(tables: Tables) -> list[FigureOnPage]:
         f"{loss} loss": [Point(row["k"], row["median_sets"]) for row in whole if row["loss"] == loss]
         for loss in dict.fromkeys(row["loss"] for row in whole)
     }
-    cases = tables["cases"]
+    cases = tables["each"]
     features = list(dict.fromkeys(row["feature"] for row in cases))
     columns = list(dict.fromkeys((row["layer"], row["k"]) for row in cases if row["loss"] == cases[0]["loss"]))
     needed = {
@@ -196,7 +196,7 @@ def figures(tables: Tables) -> list[FigureOnPage]:
 
 def said(tables: Tables) -> str:
     """How often there is one answer."""
-    cases = tables["cases"]
+    cases = tables["each"]
     proved = sum(row["optimal"] for row in cases)
     places = {(row["feature"], row["layer"]) for row in cases}
     neurons = " or ".join(f"{count:,}" for count in sorted({row["n_neurons"] for row in cases}))
@@ -248,7 +248,7 @@ EXPERIMENT = Experiment(
     captions={
         "summary": "Every loss and k, for all layers and for each: cases in which the optimum is unique, in which no "
         "other set is as near, and in which some neuron stands in all listed sets; the range of their held-out AUC.",
-        "cases": "Every optimum, the sets listed, and of them the first.",
+        "each": "Every optimum, the sets listed, and of them the first.",
     },
     said=said,
 )

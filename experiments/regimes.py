@@ -230,17 +230,22 @@ def said(tables: Tables) -> str:
 
 
 def _of_loss(loss: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A loss over its ridges."""
+    """A loss over its ridges: from where on search proves nothing, and what the ridge does to F1."""
     ridges: dict[tuple[Any, float], list[Mapping[str, Any]]] = {}
     for row in rows:
         ridges.setdefault((row["power"], row["ridge"]), []).append(row)
-    parts = []
+    gaps, scores = {}, []
     for (power, ridge), group in ridges.items():
         cases, separable = (sum(row[name] for row in group) for name in ("cases", "separable"))
         gap, f1 = (sum(row[name] * row["cases"] for row in group) / cases for name in ("root_gap", "f1_test"))
         named = f"{ridge:.3g}" if power is None else f"{ridge:.3g} (gamma = n^-{power:.3g})"
-        parts.append(f"{named}: {separable} of {cases}, {gap:.2%}, {f1:.3f}")
-    return f"{loss.capitalize()}, by ridge separable cases, mean gap at the root and held-out F1: {'; '.join(parts)}."
+        gaps[named] = f"{gap:.1%}" + (", separable" if separable == cases else "")
+        scores.append(f1)
+    listed = "; ".join(f"{ridge}: {gap}" for ridge, gap in gaps.items())
+    return (
+        f"{loss.capitalize()} loss, mean gap that the root leaves to search, by ridge: {listed}; held-out F1 "
+        f"{min(scores):.2f} to {max(scores):.2f}."
+    )
 
 
 def about(config: RegimesConfig) -> Mapping[str, str]:

@@ -345,12 +345,13 @@ def said(tables: Tables) -> str:
     neurons = " or ".join(f"{count:,}" for count in sorted({row["n_neurons"] for row in optima}))
     ks = sorted({row["k"] for row in optima})
     named = [name for name in SAID if all((k, name) in rows for k in ks)]
+    told = [_of_method([rows[k, name] for k in ks], SAID[name]) for name in named]
     sentences = [
         f"{proved} of {len(optima)} optima are proved, each over all {neurons} neurons of a layer ({len(places)} pairs "
         f"of feature and layer, k = {', '.join(map(str, ks))}), and the checker accepts every certificate.",
-        "Of each selector, by k: cases in which it is optimal, its objective above the optimum, and the optimum's gain "
-        f"in AUC on held-out documents (95% over {len(features)} features, not corrected for their number).",
-        *(_of_method([rows[k, name] for k in ks], SAID[name]) for name in named),
+        f"Over all k, each selector is optimal in so many of {len(optima)} cases, and its objective lies so far above "
+        f"the optimum on average; at k = {ks[-1]} the optimum has so much more AUC on held-out documents (95% over "
+        f"{len(features)} features): {'; '.join(told)}.",
     ]
     if ks[0] == 1 and all(row["loss"] == "squared" for row in optima):
         sentences.append("At k = 1 and squared loss the F statistic's neuron is the optimum by definition.")
@@ -358,26 +359,24 @@ def said(tables: Tables) -> str:
 
 
 SAID = {
-    "mean_difference": "Standardised mean difference (F statistic)",
-    "mean_difference_raw": "Raw mean difference (SAEBench)",
-    "mean_difference_by_mean": "Mean difference by mean (sae-probes)",
-    "mutual_information": "Mutual information",
+    "mean_difference": "the standardised mean difference",
+    "mean_difference_raw": "the raw one of SAEBench",
+    "mean_difference_by_mean": "that of sae-probes",
+    "mutual_information": "mutual information",
     "l1_logistic": "L1",
     "linear_svm": "SVM",
-    "adaptive_thresholding": "Adaptive thresholding",
-    "swap_descent": "Swap descent",
+    "adaptive_thresholding": "adaptive thresholding",
+    "swap_descent": "swap descent",
 }
 """The methods that the paragraph speaks of."""
 
 
 def _of_method(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """What a method loses at each k."""
-    right = ", ".join(str(row["optimal"]) for row in rows)
-    lost = ", ".join(f"{row['relative_regret']:.1%}" for row in rows)
-    gains = ", ".join(
-        f"{row['auc_gain']:+.3f} [{row['auc_gain_low']:+.3f}, {row['auc_gain_high']:+.3f}]" for row in rows
-    )
-    return f"{name}: {right} of {rows[0]['cases']}; {lost}; {gains}."
+    """What a method loses over all k, and what its last set lacks."""
+    right, cases = (sum(row[part] for row in rows) for part in ("optimal", "cases"))
+    lost = sum(row["relative_regret"] * row["cases"] for row in rows) / cases
+    last = rows[-1]
+    return f"{name} {right}, {lost:.1%}, {last['auc_gain']:+.3f} [{last['auc_gain_low']:+.3f}, {last['auc_gain_high']:+.3f}]"
 
 
 def _of_noise(tables: Tables, ks: Sequence[int]) -> str:

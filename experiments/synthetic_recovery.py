@@ -426,8 +426,9 @@ def said(tables: Tables) -> str:
     order = sorted(missed, key=lambda method: (missed[method], method))
     listed = ", ".join(f"{label(method)} {missed[method]}" for method in order)
     sentences.append(f"Of the {possible} draws in which it is, each method misses: {listed}.")
-    sentences += filter(None, (_worst(recovery, method) for method in order if method != "random"))
-    return " ".join(sentences)
+    usual = next((method for method in ("mean_difference", *order) if method in missed), None)
+    sentences += [] if usual is None else [_worst(recovery, usual)]
+    return " ".join(filter(None, sentences))
 
 
 def _worst(recovery: Sequence[Mapping[str, Any]], method: str) -> str:

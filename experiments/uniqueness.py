@@ -206,7 +206,8 @@ def said(tables: Tables) -> str:
         "feature and layer), and the checker accepts every certificate with the sets that it lists."
     ]
     whole = [row for row in tables["summary"] if row["layer"] == "all" and row["listed"]]
-    sentences += [_of_summary(row, within) for row in whole]
+    losses = dict.fromkeys(row["loss"] for row in whole)
+    sentences += [_of_loss([row for row in whole if row["loss"] == loss], within) for loss in losses]
     if first := [row for row in whole if row["k"] == 1]:
         alone, listed = (sum(row[name] for row in first) for name in ("alone", "listed"))
         sentences.append(
@@ -216,20 +217,18 @@ def said(tables: Tables) -> str:
     return " ".join(sentences)
 
 
-def _of_summary(row: Mapping[str, Any], within: str) -> str:
-    """A loss and k."""
-    margin, cut, spread = "", "", ""
-    if row["median_margin"] is not None:
-        margin = f" (median margin at least {row['median_margin']:.2%} of the objective)"
-    if row["incomplete"]:
-        cut = f", where the list is cut, as in {row['incomplete']} cases"
-    if row["auc_range"] is not None:
-        spread = f", and where there are several their held-out AUC spans {row['auc_range']:.3f} on average"
+def _of_loss(rows: Sequence[Mapping[str, Any]], within: str) -> str:
+    """The rows of a loss, one a k."""
+    ks = ", ".join(str(row["k"]) for row in rows)
+    unique, listed = (sum(row[name] for row in rows) for name in ("unique", "listed"))
+    alone, common = (", ".join(str(row[name]) for row in rows) for name in ("alone", "with_indispensable"))
+    spans = [row["auc_range"] for row in rows if row["auc_range"] is not None]
+    spread = f"; where there are several, their held-out AUC spans {max(spans):.2f} at most on average" if spans else ""
+    most, cut = max(row["most_sets"] for row in rows), sum(row["incomplete"] for row in rows)
     return (
-        f"{row['loss'].capitalize()} loss, k = {row['k']}: the optimum is unique in {row['unique']} of {row['listed']} "
-        f"cases{margin}, alone within {within} in {row['alone']}; the median number of such sets is "
-        f"{row['median_sets']:g}, the most {row['most_sets']}{cut}; some neuron stands in all of them in "
-        f"{row['with_indispensable']}{spread}."
+        f"{rows[0]['loss'].capitalize()} loss, k = {ks}: the optimum is unique in {unique} of {listed} cases, and "
+        f"alone within {within} in {alone} of {rows[0]['listed']}; the largest list has {most} sets"
+        f"{f' (cut in {cut} cases)' if cut else ''}, and some neuron stands in all sets in {common}{spread}."
     )
 
 

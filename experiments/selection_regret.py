@@ -375,8 +375,8 @@ def _of_method(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     """What a method loses over all k, and what its last set lacks."""
     right, cases = (sum(row[part] for row in rows) for part in ("optimal", "cases"))
     lost = sum(row["relative_regret"] * row["cases"] for row in rows) / cases
-    last = rows[-1]
-    return f"{name} {right}, {lost:.1%}, {last['auc_gain']:+.3f} [{last['auc_gain_low']:+.3f}, {last['auc_gain_high']:+.3f}]"
+    gain, low, high = (rows[-1][part] for part in ("auc_gain", "auc_gain_low", "auc_gain_high"))
+    return f"{name} {right}, {lost:.1%}, {gain:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _of_noise(tables: Tables, ks: Sequence[int]) -> str:

@@ -147,7 +147,7 @@ def _all_common(original: Any) -> Any:
 
 
 def _first_part(original: Any) -> Any:
-    return lambda result, size: original(result, size)[:1]
+    return lambda *arguments: original(*arguments)[:1]
 
 
 def _no_sets(original: Any) -> Any:

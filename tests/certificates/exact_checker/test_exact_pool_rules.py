@@ -150,11 +150,11 @@ def _unchecked(one: Any, coef: Any, objective: Any) -> float:
     return 0.0
 
 
-def _rest_alone(result: Any, candidates: Any, size: int, groups: Any) -> Any:
-    return pool.parts(result, candidates, size, groups)[-1:]
+def _rest_alone(*arguments: Any) -> Any:
+    return pool.parts(*arguments)[-1:]
 
 
-def _whole_alone(result: Any, candidates: Any, size: int, groups: Any) -> Any:
+def _whole_alone(result: Any, candidates: Any, *others: Any) -> Any:
     return [pool.Part(result["lower_bound"], candidates)]
 
 

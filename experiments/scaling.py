@@ -266,7 +266,7 @@ def said(tables: Tables) -> str:
         appeared[row["appears_at"]] = appeared.get(row["appears_at"], 0) + 1
     gain = {rung: by_k[ks[-1]] - by_k[1] for rung, by_k in means.items()}
     places = ", ".join(
-        f"{count} at {rung}" if rung != "nowhere" else f"{count} nowhere" for rung, count in appeared.items()
+        f"{appeared[rung]} {'' if rung == NOWHERE else 'at '}{rung}" for rung in (*means, NOWHERE) if rung in appeared
     )
     sentences = [
         f"Over {len(appearance)} features, the certified single neuron has a mean held-out F1 of {path}; "

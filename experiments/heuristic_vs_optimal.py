@@ -20,10 +20,12 @@ from experiments.experiment import Experiment, Job, Tables, command
 from optprobe.cases import Case
 from optprobe.cases.config import Config, config_of
 from optprobe.cases.table import rows_of
-from optprobe.comparison import OPTIMUM
+from optprobe.comparison import OPTIMUM, PARTS
 from optprobe.report.figures import FigureOnPage, overview_figures
 from optprobe.report.summary import RANKING, by_setting, label, summaries
+from optprobe.scoring import NAMES
 
+SHOWN = ("f1", "auc")
 TITLE = "Heuristic choices of neurons against the certified optimum"
 
 
@@ -46,8 +48,10 @@ def method_rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
 
 
 def result_rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """One row a case and method."""
-    return [row for case in cases for row in rows_of(case)]
+    """One row a case and method, with the scores that are `SHOWN`; the pages' ``cases.csv`` has all of them."""
+    left_out = {f"{name}_{part}" for name in NAMES for part in PARTS if name not in SHOWN or part == "train"}
+    rows = [row for case in cases for row in rows_of(case)]
+    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
 
 
 def said(tables: Tables) -> str:

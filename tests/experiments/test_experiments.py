@@ -17,6 +17,8 @@ from optprobe.studies import backends
 
 FOLDER = Path(experiments.__file__).parent
 CONFIGS = FOLDER / "configs"
+QUICK = ("context_neurons", "scaling", "synthetic_recovery")
+"""Experiments that are run and killed at every test; the others by ``make slow``."""
 NAMES = sorted(folder.name for folder in CONFIGS.iterdir() if folder.name != "features")
 
 
@@ -47,7 +49,9 @@ def test_every_module_has_its_configurations() -> None:
             experiment(name).config(path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_a_run_that_is_killed_goes_on_and_ends_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

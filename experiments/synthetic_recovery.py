@@ -36,7 +36,7 @@ from optprobe.registry import Registry
 from optprobe.report.figures import FigureOnPage
 from optprobe.report.summary import label
 from optprobe.studies import Item
-from optprobe.studies.keys import Keys, Wrong, at_least, one_of, positive, several
+from optprobe.studies.keys import Keys, Wrong, at_least, one_of, positive, several, text
 
 TITLE = "Planted neurons: when the optimum is the truth, and when heuristics miss it"
 REGISTRY = "registry"
@@ -240,7 +240,7 @@ def read(keys: Keys) -> SyntheticConfig:
     plants = {"baseline": baseline}
     for entry in departures:
         one = Keys(f"{keys.where}, departures", entry)
-        name = one.take("name", lambda value: str(value))
+        name = one.take("name", text)
         if name in plants:
             raise InputError(f"{keys.where} has two departures called {name!r}: rename one")
         plants[name] = _plant_of(one, baseline)

@@ -75,6 +75,10 @@ class Reference:
         object.__setattr__(self, "values", MappingProxyType(matrices))
         if self.rows is not None:
             rows = np.asarray(self.rows)
+            if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "biu"):
+                raise InputError(f"the rows of the reference {self.name!r} are neither numbers of rows nor a mask")
+            if rows.dtype == bool and {len(rows)} != {one.shape[0] for one in matrices.values()}:
+                raise InputError(f"the mask of the reference {self.name!r} has {len(rows)} entries, and not one a row")
             object.__setattr__(self, "rows", np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64))
 
     def columns(self, layer: int, neurons: Sequence[int]) -> Floats:
@@ -266,6 +270,9 @@ def ablated(model: nn.Module, ablation: Ablation, neurons: NeuronMap) -> Iterato
     places = {layer: _place(neurons, layer, js) for layer, js in ablation.neurons.items()}
     with ExitStack() as hooks:
         draws: dict[str, Words] = {}
+        if ablation.how == "resample":  # a call that is given no ids is not told apart by those of the call before
+            forget = model.register_forward_hook(lambda *_: draws.clear(), always_call=True)
+            hooks.callback(forget.remove)
         for stack in {place.stack for place in places.values()} if ablation.how == "resample" else ():
             embedding = _embedding(model, stack)
             see = _seeing(draws, stack, pad_token(model), ablation.seed or 0)

@@ -123,6 +123,10 @@ def losses(
     neurons = neuron_map(loaded)
     for ablation in named.values():
         check_there(ablation, neurons)
+    if begin is not None and not 0 <= begin < vocabulary_size(loaded):
+        raise InputError(
+            f"the begin-of-text token is {begin}, and the model knows ids 0 to {vocabulary_size(loaded) - 1}"
+        )
     limit = context_length(loaded, tokenizer)
     most = None if limit is None else limit - (begin is not None)
     if context is not None and not 1 <= context <= (most or context):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
 LIMITS = ("time_limit", "memory_limit")
+NAMING = ("basis", "heads")
+"""What says in a scope that a column is something else than a neuron (`certificates.columns`)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +89,9 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
             "optprobe export --basis writes them where the certificate was made"
         )
     source = data.scope if arguments.data.is_dir() else None
+    if source is not None and (other := [name for name in NAMING if (name in scope) != (name in source)]):
+        says, has = ("says", "has none") if other[0] in scope else ("says none of", f"has {source[other[0]]!r}")
+        return Verdict("rejected", f"the scope {says} {other[0]}, by which columns are named, and the store {has}")
     return _checker(arguments)(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source)
 
 

@@ -166,7 +166,7 @@ def test_whatever_ends_it_the_model_is_as_it_was() -> None:
 
     def ended_by(error: type[BaseException]) -> None:
         with op.ablate(model, {0: [1]}, "resample", reference=of):
-            assert hooks(model) == 2
+            assert hooks(model) == 3
             raise error
 
     for error in (RuntimeError, KeyboardInterrupt):
@@ -230,6 +230,8 @@ def test_no_value_is_drawn_for_tokens_without_ids() -> None:
         model(input_ids=TOKENS)
         with pytest.raises(InputError, match="no ids of as many tokens went before"):
             model(inputs_embeds=torch.randn(1, 3, 32))
+        with pytest.raises(InputError, match="no ids of as many tokens went before"):
+            model(inputs_embeds=torch.randn(*TOKENS.shape, 32))  # of the shape of the call before
 
 
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
@@ -276,6 +278,11 @@ def test_references_that_are_refused() -> None:
         op.Ablation({1: [5]}, "mean", op.Reference("store", acts, acts.labels["rare"] > 1))
     with pytest.raises(InputError, match="names a row that is not there: there are 40"):
         op.Ablation({1: [5]}, "mean", op.Reference("store", acts, [40]))
+    with pytest.raises(InputError, match="the mask of the reference 'store' has 39 entries, and not one a row"):
+        op.Reference("store", acts, np.ones(39, dtype=bool))
+    for odd in ([0.5], ["x"], 3):
+        with pytest.raises(InputError, match="are neither numbers of rows nor a mask"):
+            op.Reference("store", acts, odd)
     with pytest.raises(InputError, match="has the value nan for neuron 2 of layer 0"):
         op.Ablation({0: [1, 2]}, "mean", op.Reference("bad", {0: [0.0, 1.0, np.nan]}))
     with pytest.raises(InputError, match="different numbers of rows"):

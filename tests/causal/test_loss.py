@@ -357,7 +357,8 @@ def test_what_is_refused(tokenizer: Any, data: FeatureDataset, tmp_path: Path) -
         (model, {"batch_tokens": 0}, "a batch has a number of tokens from 1, not 0"),
         (model, {"context": 5000}, "the context is 5000 tokens, and the model reads 1 to 512"),
         (model, {"context": 512, "begin": 2}, "the model reads 1 to 511"),
-        (model, {"begin": 5000}, "gives the token id 5000"),
+        (model, {"begin": 5000}, "the begin-of-text token is 5000, and the model knows ids 0 to"),
+        (model, {"begin": -1}, "the begin-of-text token is -1"),
         (model, {"context": 1}, "none has a loss"),
         (model, {"tokenizer": None}, "comes without its tokenizer"),
     ]

@@ -47,7 +47,8 @@ ALL = {
     "a leaf of no vector": (_only(LEAF, -1), "proves"),
     "a leaf of a vector that is not there": (_only(LEAF, 99), "missing"),
     "a leaf of vector -2": (_only(LEAF, -2), "missing"),
-    "a screen of no vector": (_list((SCREEN, -1), (LEAF, -1)), "proves"),
+    "a screen of no vector": (_list((SCREEN, -1), (LEAF, -1)), "screens by no vector"),
+    "a screen of no vector before the tree": (lambda k, a: ([SCREEN, *k], [-1, *a]), "screens by no vector"),
     "a screen of a vector that is not there": (_list((SCREEN, 99), (LEAF, -1)), "missing"),
     "a branch out of range": (_list((BRANCH, 5), (LEAF, 0), (LEAF, 0)), "branch"),
     "a branch on -1": (_list((BRANCH, -1), (LEAF, 0), (LEAF, 0)), "branch"),
@@ -217,6 +218,7 @@ def _pair_leaf(loss: str, k: int, kinds: list[tuple[int, int]], says: str, boxed
 
 LEAF_OF_PAIRS = (PAIRS, -1)
 FORGERIES |= {
+    "a pair leaf with a vector": partial(_pair_leaf, "logistic", 2, [(PAIRS, 0)], "must have -1"),
     "a pair leaf of one column": partial(_pair_leaf, "logistic", 1, [LEAF_OF_PAIRS], "missing"),
     "a pair leaf too early": partial(_pair_leaf, "logistic", 3, [LEAF_OF_PAIRS], "missing"),
     "a pair leaf too late": partial(

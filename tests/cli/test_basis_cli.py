@@ -80,6 +80,20 @@ def test_another_basis_is_not_the_certificates(store: Path, capsys: pytest.Captu
     assert main(["verify", str(path), "--data", str(rows)]) == 1
 
 
+@pytest.mark.parametrize("exact", [[], ["--exact"]])
+def test_columns_that_pass_for_neurons(store: Path, exact: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A scope that leaves its basis out, or speaks of heads where the store has neurons: the numbers hold."""
+    rotated, plain = (Certificate.load(solved(store, "rotated:5", capsys)), store.parent / "forged.cert")
+    verify = ["verify", str(plain), "--data", str(store), *exact]
+    altered(rotated, lambda claim, _: claim["author"]["scope"].pop("basis"), plain)
+    assert main([*verify, "--basis", "rotated:5"]) == 1
+    assert "the scope says none of basis" in capsys.readouterr().out
+    assert main(["cite", str(plain), "--data", str(store), "--basis", "rotated:5"]) == 1
+    altered(rotated, lambda claim, _: claim["author"]["scope"].update(heads=4), plain)
+    assert main(verify) == 1
+    assert "the scope says heads" in capsys.readouterr().out
+
+
 def test_what_cannot_be_is_one_sentence(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = solved(store, f"latents:{store.parent / 'd.npz'}", capsys)
     assert main(["moments", str(store), "--out", str(store.parent / "moments")]) == 0

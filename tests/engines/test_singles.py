@@ -96,3 +96,14 @@ def test_a_sweep_without_time_says_so() -> None:
     problem, objectives = singles_of(KINDS[0], 0)
     task = Task(problem, (int(problem.candidates[0]),), float(objectives[0]), 1e-6, Budget(1e-9))
     assert not SingleSweep(task).finished()
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_class_of_less_weight_than_rounding(side: float) -> None:
+    """The shares of the other class then sum to 1."""
+    X = np.random.default_rng(0).standard_normal((48, 4))
+    y = np.where(np.arange(48) < 32, side, -side)
+    problem = sparse_probe_problem(X, y, 1, ridge=0.01, sample_weight=np.where(y == side, 1.0, 1e-18))
+    assert float(problem.w @ (problem.y == side)) == 1
+    solution = solve(problem, "dual_enumeration")
+    assert solution.lower_bound <= fit_supports(problem, problem.candidates[:, None]).objective.min()

@@ -97,6 +97,7 @@ def test_a_method_is_at_fault_only_where_the_optimum_is_the_truth() -> None:
         (synthetic_recovery, ("n_neurons = 24\nk = 2", "n_neurons = 24\nk = 5"), "have no 5 blocks of 8"),
         (synthetic_recovery, ('name = "opposed"', 'name = "baseline"'), "two departures called 'baseline'"),
         (synthetic_recovery, ("opposed = true", "opposed = 1"), "must be true or false"),
+        (synthetic_recovery, ('name = "opposed"', "name = [1]"), r"'name' is \[1\], and must be"),
     ],
 )
 def test_what_a_configuration_cannot_ask_for(

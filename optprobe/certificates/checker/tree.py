@@ -67,10 +67,12 @@ def _walk(
         if what == BRANCH:
             stack.extend(_children(inside, free, index, problem.size))
         elif what == PAIRS:
+            require(index == -1, f"node {position} is a pair leaf with the argument {index}, and must have -1")
             if pair_leaves is None:
                 pair_leaves = PairLeaves(problem, proof.box, arrays)
             pairs += pair_leaves.check(inside, np.flatnonzero(free), lower)
         elif what == SCREEN:
+            require(index != -1, f"node {position} screens by no vector")
             stack.append((inside, free & ~_screened(problem, duals[index], inside, free, lower)))
         elif what == LEAF:
             leaves += 1

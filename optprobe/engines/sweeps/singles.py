@@ -41,6 +41,8 @@ Ints = NDArray[np.int64]
 
 STEPS, LONGEST = 5, 2.0
 """Newton steps on the sample, and how far one may move a coefficient or an intercept."""
+LEAST_SHARE = 1e-9
+"""Of a class, where the steps begin."""
 PASSES, FEW = 6, 16
 """Passes over all rows, at most; so many neurons that are left by one are fitted instead."""
 SHIFT = 0.5
@@ -81,7 +83,7 @@ class SingleSweep(DualSweep):
 def _near_fits(problem: SparseProbeProblem, columns: Ints, pool: ThreadPoolExecutor, late: Late) -> Floats:
     """Coefficient and intercept of each neuron alone near its best ones, shape (m, 2): the fit of a sample."""
     small = sampled(problem)
-    positive = float(small.w @ (small.y > 0))
+    positive = min(max(float(small.w @ (small.y > 0)), LEAST_SHARE), 1 - LEAST_SHARE)
     points = np.tile([0.0, np.log(positive / (1 - positive))], (len(columns), 1))
     for _ in range(STEPS):
         points = _bounds(small, columns, points, pool, late)[1]

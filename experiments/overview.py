@@ -31,6 +31,46 @@ NAMES = (
 )
 """The experiments, in the order in which one reads them."""
 TITLE = "What certified neurons say about language models"
+BESIDE_THE_PAPER = {
+    "heuristic_vs_optimal": (
+        "as there, the mean difference ranks well, and less so the more neurons are asked for. That local search "
+        "finds every optimum, and that this is often worth little on held-out documents, needs a proof to say."
+    ),
+    "selection_regret": "not there, which has no optimum over a whole layer to compare with.",
+    "regimes": (
+        "at its default gamma the certificate is true and cheap, and says of neurons only what the ranking by mean "
+        "difference says; the exact choice begins at ridges a hundred times smaller."
+    ),
+    "prefilter": (
+        "its prefilter drops neurons of the optimum as k grows, and loses nothing on held-out documents: a sound "
+        "choice in practice, and no proof about the layer."
+    ),
+    "uniqueness": "agrees with its pruning: without the best neuron the next one is often nearly as good.",
+    "context_neurons": (
+        "agrees for natural languages and LaTeX, where single neurons exist whose deletion hurts their context and "
+        "nothing else. For code, models of this size show none."
+    ),
+    "ngram_superposition": (
+        "that sets of few neurons tell n-grams is no evidence for neurons as such: random directions must be "
+        "beaten too."
+    ),
+    "weight_fingerprint": (
+        "agrees that input biases are negative nearly everywhere. That neurons of features have large weights does "
+        "not hold here: those of certified optima have smaller ones than the rest of their layers."
+    ),
+    "scaling": (
+        "none of its kinds of dynamics shows over these sizes and steps; most features never have a neuron of "
+        "their own by the criterion, and some have one from the first steps on."
+    ),
+    "follow_up": "agrees, and more so: most neurons that do best on labelled words respond to much else.",
+    "basis": (
+        "neurons are ahead of random rotations by objective and F1, hardly by AUC; principal components are ahead "
+        "of neurons."
+    ),
+    "position": "not there. A negative result: no few neurons tell the position.",
+    "synthetic_recovery": "not there.",
+}
+"""What agrees with the paper and what does not, in words."""
 INTRODUCTION = """
 One module a claim, one configuration a model, one paragraph a finding. `python -m experiments.NAME --config FILE` runs
 one, goes on where it was stopped, and leaves certificates, pages of features and neurons, tables, figures and a page of
@@ -63,6 +103,7 @@ def readme() -> str:
         experiment = experiment_named(name)
         claim = inspect.getdoc(import_module(f"experiments.{name}")) or ""
         parts += [f"## {experiment.title}", claim.split("\n\n")[0], f"In the paper: {experiment.paper}."]
+        parts.append(f"Beside the paper: {BESIDE_THE_PAPER[name]}")
         for config, finding, took in kept(name):
             where = f"{finding.about.get('model', 'no model')} (`{name}/{config}.toml`{took})"
             parts.append(f"**{where}.** {finding.paragraph}")

@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_the_same(
 
 
 def test_the_readme_and_the_site_are_made_of_what_is_kept(tmp_path: Path) -> None:
-    assert set(overview.NAMES) == set(NAMES)
+    assert set(overview.NAMES) == set(overview.BESIDE_THE_PAPER) == set(NAMES)
     assert overview.README.read_text(encoding="utf-8") == overview.readme()
     assert overview.main(["--out", str(tmp_path / "site")]) == 0
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")

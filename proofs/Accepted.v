@@ -85,20 +85,20 @@ Proof.
 Qed.
 
 Definition forced_computed (c : nat) (nd : node) (j : nat) (forced : R) := exists b x1 x2 x3 n,
-  bound_computed c nd b /\ fl_of u (counted size discount c nd - discount c j) x1 /\
+  bound_computed c nd b /\ fl_of u (Rmax (counted size discount c nd - discount c j) 0) x1 /\
   fl_of u (x1 * (1 - 4 * u)) x2 /\ fl_of u (b + x2) x3 /\ fl_of u (Rabs (value c) + Rabs b) n /\
   fl_of u (x3 - 8 * u * n) forced.
 
-(** checker/tree.py: "return np.asarray((discount < counted) & (forced >= lower))" *)
+(** checker/tree.py: "return np.asarray(forced >= lower)"
+    Rounding keeps signs, so the maximum of 0 and a rounded difference is the rounded maximum. *)
 Theorem screen_accepted lower c nd j forced : (1 <= need size nd <= length (allowed nd))%nat ->
-  discount c j < counted size discount c nd -> forced_computed c nd j forced -> lower <= forced ->
+  forced_computed c nd j forced -> lower <= forced ->
   screened size lower value discount c nd j = true.
 Proof.
-  intros [H1 H2] Hd (b & x1 & x2 & x3 & n & HB & F1 & F2 & F3 & F4 & F5) HL. pose proof (bound_below c nd b HB).
-  pose proof (forced_rounded_down u u_pos u_small (value c) b (counted size discount c nd - discount c j) x1 x2 x3 n
-    (8 * u * n) forced ltac:(lra) F1 F2 F3 F4 eq_refl F5).
-  unfold screened, leb, ltb. rewrite (proj2 (Nat.leb_le _ _) H1), (proj2 (Nat.leb_le _ _) H2).
-  destruct (Rlt_dec (discount c j) (counted size discount c nd)); [|lra].
+  intros [H1 H2] (b & x1 & x2 & x3 & n & HB & F1 & F2 & F3 & F4 & F5) HL. pose proof (bound_below c nd b HB).
+  pose proof (forced_rounded_down u u_pos u_small (value c) b (Rmax (counted size discount c nd - discount c j) 0) x1 x2
+    x3 n (8 * u * n) forced (Rmax_r _ _) F1 F2 F3 F4 eq_refl F5).
+  unfold screened, leb. rewrite (proj2 (Nat.leb_le _ _) H1), (proj2 (Nat.leb_le _ _) H2).
   destruct (Rle_dec lower _); [reflexivity|lra].
 Qed.
 
@@ -131,7 +131,7 @@ Theorem accepted_claim P candidates (a : nat -> nat -> R) Bc kappa pair_ok leaf_
   (forall lower c nd, leaf_ok lower c nd = true -> (length (allowed nd) < need size nd)%nat \/
     exists c' b, c = Some c' /\ bound_computed c' nd b /\ lower <= b) ->
   (forall lower c nd j, screen_out lower c nd j = true -> (1 <= need size nd <= length (allowed nd))%nat /\
-    discount c j < counted size discount c nd /\ exists forced, forced_computed c nd j forced /\ lower <= forced) ->
+    exists forced, forced_computed c nd j forced /\ lower <= forced) ->
   (forall lower S, NoDup S -> length S = size -> incl S candidates -> pair_ok lower S = true -> F_at_least P lower S) ->
   NoDup candidates -> (size <= length (outside candidates listed))%nat ->
   (forall L, In L listed -> within size candidates L) -> lower <= rest ->
@@ -147,7 +147,7 @@ Proof.
   - intros x c nd H. destruct (Hl x c nd H) as [Q | (c' & b & -> & Q1 & Q2)].
     + unfold reaches. apply orb_true_iff. left. now apply Nat.ltb_lt.
     + now apply (leaf_accepted x c' nd b).
-  - intros x c nd j H. destruct (Hs x c nd j H) as (Q1 & Q2 & forced & Q3 & Q4).
+  - intros x c nd j H. destruct (Hs x c nd j H) as (Q1 & forced & Q3 & Q4).
     now apply (screen_accepted x c nd j forced).
 Qed.
 End Accepted.

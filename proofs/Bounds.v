@@ -132,7 +132,7 @@ Qed.
 
 (** ** The bound with a column forced inside is rounded down
     checker/tree.py: "slack = 8 * U * (abs(value) + abs(bound))"
-    checker/tree.py: "forced = bound + (counted - discount) * (1 - 4 * U) - slack"
+    checker/tree.py: "forced = bound + np.maximum(counted - discount, 0.0) * (1 - 4 * U) - slack"
     The four factors 1 - U are just what the four roundings on the way of counted - discount need. *)
 Theorem forced_rounded_down value bound delta x1 x2 x3 n slack forced : 0 <= delta ->
   fl_of delta x1 -> fl_of (x1 * (1 - 4 * u)) x2 -> fl_of (bound + x2) x3 ->

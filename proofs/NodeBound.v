@@ -52,7 +52,7 @@ Proof.
   intros x Hx. destruct (HT x Hx) as [Hs Hn]. specialize (H2 x Hs). rewrite in_app_iff in H2. tauto.
 Qed.
 
-(** checker/tree.py: "forced = bound + (counted - discount)"
+(** checker/tree.py: "forced = bound + np.maximum(counted - discount, 0.0)"
     With column j forced inside, the smallest of the counted ones makes room for it. Whether d_j < counted does not
     matter. *)
 Theorem screen_bound size inside free top rest S j m :

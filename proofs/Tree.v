@@ -50,7 +50,7 @@ Definition reaches (c : option nat) (nd : node) : bool :=
 Definition counted (c : nat) (nd : node) : R := discount c (last (counted_top c nd) 0%nat).
 Definition screened (c : nat) (nd : node) (j : nat) : bool :=
   (need nd <=? length (allowed nd))%nat && (1 <=? need nd)%nat
-  && ltb (discount c j) (counted c nd) && leb lower (bound c nd + (counted c nd - discount c j)).
+  && leb lower (bound c nd + Rmax (counted c nd - discount c j) 0).
 
 (** The checker compares numbers in floating point. All that is needed: what it finds true is true of the exact
     bounds of its (rounded) values and discounts. Bounds.v has the rounding; [reaches] and [screened] will do. *)
@@ -142,9 +142,15 @@ Lemma screen_closes c nd j S : NoDup (inside nd) -> ~ In j (inside nd) -> screen
   covers size (inside nd) (allowed nd) S -> incl S candidates -> In j S -> F_at_least P lower S.
 Proof.
   intros NI Hj HR HC HS HjS. destruct (cover_need nd S NI HC) as [Hsize _].
-  unfold screened in HR. rewrite !andb_true_iff in HR. destruct HR as (((Hn & Hone) & _) & HR).
+  unfold screened in HR. rewrite !andb_true_iff in HR. destruct HR as ((Hn & Hone) & HR).
   apply Nat.leb_le in Hn, Hone. apply leb_true in HR. pose proof HC as (NS & HL & _ & _).
   apply (weaker (value c - sum (discount c) S)); [|now apply valid].
+  assert (sum (discount c) S <= sum (discount c) (inside nd) + sum (discount c) (counted_top c nd)) as Q0.
+  { apply (node_bound (discount c) size (inside nd) (allowed nd) _ (rest (discount c) (need nd) (allowed nd))); auto.
+    - apply top_splits.
+    - unfold counted_top. rewrite top_length by auto. unfold need. lia. }
+  unfold Rmax in HR. destruct (Rle_dec (counted c nd - discount c j) 0) as [_|_].
+  { unfold bound in HR. lra. }
   assert (length (counted_top c nd) = need nd) as HLt by (now apply top_length).
   destruct (counted_top c nd) as [|x0 others] eqn:Et; [simpl in HLt; lia|].
   destruct (top_last (discount c) (need nd) (allowed nd) x0) as (m & Hm & Em & Hmin).

@@ -325,14 +325,11 @@ class Grown:
     def _left(self, inside: tuple[int, ...], free: tuple[int, ...], at: int) -> tuple[int, ...]:
         value, discount = float(self.pool.value[at]), self.pool.discount[at]
         bound, counted = node_bound(self.problem, value, discount, list(inside), np.array(free, dtype=np.int64))
+        if not 1 <= self.problem.size - len(inside) <= len(free):
+            return free
+        slack = 8 * 2.0**-53 * (abs(value) + abs(bound))
         return tuple(
-            j
-            for j in free
-            if not (
-                discount[j] < counted
-                and bound + (counted - discount[j]) * (1 - 4 * 2.0**-53) - 8 * 2.0**-53 * (abs(value) + abs(bound))
-                >= self.lower
-            )
+            j for j in free if not bound + max(counted - discount[j], 0.0) * (1 - 4 * 2.0**-53) - slack >= self.lower
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from adversarial import KINDS, LOSSES, Known, known
 
-from formulations import ProbeProblem, fit_supports
+from formulations import ProbeProblem, fit_supports, sparse_probe_problem
 from optprobe.certificates import verify
 from optprobe.certificates.exact import verify_exact
 from optprobe.engines import Solution, pool_search, solve
@@ -154,3 +154,24 @@ def test_no_time_for_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole.pool is None
     assert not whole.interrupted
     assert whole.lower_bound <= min(every_set(problem).values())
+
+
+def test_what_a_higher_target_screened_the_final_bound_screens_too(tmp_path: Path) -> None:
+    """Duplicate columns and weights over eleven orders of magnitude: the target falls while columns are screened."""
+    rng = np.random.default_rng(1201)
+    rng.integers(6, 9), rng.integers(1, 5)
+    X = rng.standard_normal((12, 8))
+    rng.integers(6)
+    X[:, 1], X[:, 3] = X[:, 0], -X[:, 2]
+    y = np.where(X[:, -1] + rng.standard_normal(12) > 0, 1.0, -1.0)
+    y[0], y[1] = 1, -1
+    rng.random(), rng.integers(3), rng.random(12)
+    weights = 10.0 ** rng.uniform(-8, 3, 12)
+    rng.integers(3)
+    ridge = float(10 ** rng.uniform(-3, 0))
+    problem = sparse_probe_problem(X, y, 2, loss="squared", ridge=ridge, sample_weight=weights)
+    for pool in (2, 3, 4):
+        solution = solve(problem, "branch_and_cut", pool=pool)
+        path = solution.certificate().save(tmp_path / f"{pool}.cert")
+        assert verify(path, X, y, weights).accepted
+        assert verify_exact(path, X, y, weights).accepted

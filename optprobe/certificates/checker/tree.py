@@ -109,12 +109,18 @@ def _children(
 def _screened(
     problem: Problem, dual: tuple[float, Floats], inside: list[int], free: NDArray[np.bool_], lower: float
 ) -> NDArray[np.bool_]:
-    """The columns whose node bound reaches ``lower`` once they are forced inside, rounded down."""
+    """The columns whose node bound reaches ``lower`` once they are forced inside, rounded down.
+
+    Forcing a column that is counted changes nothing, so the fewer columns are free, the more are screened: what a
+    larger lower bound screened, a smaller one screens too, whatever it had screened before.
+    """
     value, discount = dual
+    if not 1 <= problem.size - len(inside) <= int(free.sum()):
+        return np.zeros_like(free)
     bound, counted = node_bound(problem, value, discount, inside, np.flatnonzero(free))
     slack = 8 * U * (abs(value) + abs(bound)) if math.isfinite(bound) else 0.0
-    forced = bound + (counted - discount) * (1 - 4 * U) - slack
-    return np.asarray((discount < counted) & (forced >= lower))
+    forced = bound + np.maximum(counted - discount, 0.0) * (1 - 4 * U) - slack
+    return np.asarray(forced >= lower)
 
 
 class _DualVectors:

@@ -63,9 +63,9 @@ class Wrong(Exception):
 
 
 def text(value: Any) -> str:
-    """A string that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise Wrong("a string that is not empty")
+    """A string of printable characters that is not empty."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise Wrong("a string of printable characters that is not empty")
     return value
 
 

@@ -104,7 +104,7 @@ def values(
         axes.set_xlabel(x_label)
         axes.grid(axis="x")
         if len(groups) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=10, ncols=min(4, len(groups)))
+            axes.figure.legend(loc="outside upper left", fontsize=10, ncols=min(3, len(groups)))
 
     height = 1.2 + len(labels) * max(0.3, 0.14 * len(groups))
     return FigureOnPage(name, _drawn(name, draw, (7.2, height)), caption)

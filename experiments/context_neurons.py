@@ -288,7 +288,7 @@ def said(tables: Tables) -> str:
     proved = sum(row["optimal"] for row in rows)
     aucs = sorted(row["auc"] for row in rows)
     beaten = [row["feature"] for row in rows if row["runner_up"] > max(row["added"], 0.0)]
-    told_of = ", ".join(beaten)
+    told_of = f"{len(beaten)} ({', '.join(beaten)})"
     documents = [row["n_documents"] for row in tables["effects"] if row["part"] == OWN]
     return " ".join([
         f"{proved} of {len(rows)} contexts have a certified best single neuron, among up to "
@@ -296,8 +296,9 @@ def said(tables: Tables) -> str:
         f"{aucs[-1]:.3f}, {aucs[len(aucs) // 2]:.3f} in the middle.",
         f"Deleting it ({how}) is specific to the context by the criterion in {len(specific)} of {len(rows)}"
         f"{f', in nats a token: {told}' if told else ''}.",
-        f"In {len(beaten)} deleting the runner-up hurts more{f' ({told_of})' if beaten else ''}: the best "
-        "probe need not be the neuron that is used most.",
+        f"Deleting the runner-up hurts more in {told_of}: the best probe need not be the neuron that is used most."
+        if beaten
+        else "Nowhere does deleting the runner-up hurt more.",
         f"{len(rows)} contexts were looked at, each on {min(documents)} to {max(documents)} documents of its own.",
     ])  # fmt: skip
 

@@ -56,7 +56,8 @@ BESIDE_THE_PAPER = {
     ),
     "weight_fingerprint": (
         "agrees that input biases are negative nearly everywhere. That neurons of features have large weights does "
-        "not hold here: those of certified optima have smaller ones than the rest of their layers."
+        "not hold in the small model, where those of certified optima have smaller ones than the rest of their "
+        "layers; in SmolLM2 they have slightly larger ones."
     ),
     "scaling": (
         "none of its kinds of dynamics shows over these sizes and steps; most features never have a neuron of "

@@ -22,39 +22,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.engines import RESULTS, machine
-from benchmarks.extraction import ON_CPU, SHAPES, texts_of
+from benchmarks.extraction import ON_CPU, SHAPES, model_of, texts_of
 from optprobe.activations import load_tokenizer
 from optprobe.causal import Ablation, Reference, ablate, losses
 from optprobe.files import write_file
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 ROUNDS = 7
 NEURONS = tuple(range(10))
 ABLATIONS = 4
 BATCH, LENGTH = 2, 256
-
-
-def model_of(shape: str, device: str, dtype: str) -> nn.Module:
-    """A GPT-NeoX of a Pythia's shape with random weights and its head, for the bundled tokenizer."""
-    import torch
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    d_model, n_layers, n_heads, d_mlp = SHAPES[shape]
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=4096,
-        hidden_size=d_model,
-        num_hidden_layers=n_layers,
-        num_attention_heads=n_heads,
-        intermediate_size=d_mlp,
-        max_position_embeddings=2048,
-        dtype=dtype,
-    )
-    with torch.device(device):
-        model: nn.Module = GPTNeoXForCausalLM(config).to(getattr(torch, dtype)).eval()
-    return model
 
 
 def ratios(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
@@ -77,7 +56,7 @@ def passes(shape: str, device: str, dtype: str) -> dict[str, dict[str, float]]:
     """Forward passes of one batch with one layer ablated, of every kind, against the bare one."""
     import torch
 
-    model, middle = model_of(shape, device, dtype), SHAPES[shape][1] // 2
+    model, middle = model_of(shape, device, dtype, head=True), SHAPES[shape][1] // 2
     ids = torch.from_numpy(np.random.default_rng(0).integers(1, 4096, size=(BATCH, LENGTH))).to(device)
     values = np.random.default_rng(0).normal(size=(500, SHAPES[shape][3])).astype(np.float32)
     reference = Reference("drawn", {middle: values})
@@ -108,7 +87,7 @@ def passes(shape: str, device: str, dtype: str) -> dict[str, dict[str, float]]:
 
 def one_pass(shape: str, device: str, dtype: str, n_tokens: int) -> dict[str, dict[str, float]]:
     """Losses as the model is, and under ablations of the middle layer, in one pass and in passes of their own."""
-    model, middle = model_of(shape, device, dtype), SHAPES[shape][1] // 2
+    model, middle = model_of(shape, device, dtype, head=True), SHAPES[shape][1] // 2
     tokenizer, data = load_tokenizer("bundled"), texts_of(n_tokens, 0.01)
     several = {str(at): Ablation({middle: [10 * at + j for j in NEURONS]}) for at in range(ABLATIONS)}
 

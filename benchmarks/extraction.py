@@ -77,10 +77,10 @@ class Measured:
         return self.to_memory / self.bare, self.to_store / self.bare
 
 
-def model_of(shape: str, device: str, dtype: str) -> nn.Module:
-    """A GPT-NeoX of a Pythia's shape with random weights; the vocabulary is that of the bundled tokenizer."""
+def model_of(shape: str, device: str, dtype: str, head: bool = False) -> nn.Module:
+    """A GPT-NeoX of a Pythia's shape with random weights, for the bundled tokenizer; as `load_model`, with its head."""
     import torch
-    from transformers import GPTNeoXConfig, GPTNeoXModel
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, GPTNeoXModel
 
     d_model, n_layers, n_heads, d_mlp = SHAPES[shape]
     torch.manual_seed(0)
@@ -94,7 +94,7 @@ def model_of(shape: str, device: str, dtype: str) -> nn.Module:
         dtype=dtype,
     )
     with torch.device(device):
-        model: nn.Module = GPTNeoXModel(config).to(getattr(torch, dtype)).eval()
+        model: nn.Module = (GPTNeoXForCausalLM if head else GPTNeoXModel)(config).to(getattr(torch, dtype)).eval()
     return model
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.cases import about_config, are_kept, checked_certificate, prepared_store
+from experiments.cases import about_config, are_kept, checked_certificate, prepared_store, values_digest
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.plots import Point, lines
 from experiments.plots import values as rows_of_values
@@ -35,7 +35,6 @@ from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import GroupBootstrap, Scores, interval, scores
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, at_least, several
-from optprobe.studies.study import digest
 
 TITLE = "Neurons, random rotations, and principal components"
 NEURONS, ROTATED, PRINCIPAL = "neurons", "rotated", "principal"
@@ -87,7 +86,7 @@ class BasisStudy:
         options = {"bases": list(self.bases), "ks": list(config.ks), "setting": list(config.settings[0])}
         options |= {"test_share": config.test_share, "split_seed": config.split_seed, "method": config.method}
         options |= {"time_limit": config.time_limit, "draws": config.bootstrap_draws, "seed": config.seed}
-        inputs = {"activations": digest(dict(store.manifest["digests"]))}
+        inputs = {"activations": values_digest(store)}
         return [
             Item(
                 {"feature": feature, "layer": layer, "shuffled": shuffled, **options},

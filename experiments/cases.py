@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +17,10 @@ from optprobe.certificates import verify
 from optprobe.engines import Solution
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.features import load
-from optprobe.files import file_digest
 from optprobe.quickstart import extracted
 from optprobe.registry import Registry
 from optprobe.report import Site, Store, results_of, write_site
+from optprobe.studies.study import digest
 
 PACKAGE = "package:"
 
@@ -92,8 +92,7 @@ def certified(job: Job[Any], config: Config, name: str = "activations") -> Cases
     """
     store = prepared_store(job, config, name)
     study = config.study(job.folder, (store,))
-    job.results(study)
-    cases = study.cases()
+    cases = [Case.of_record(result) for result in job.results(study)]
     if rejected := [case for case in cases if not case.accepted]:
         raise CertificateRejected(f"the checker rejected {rejected[0].certificate}: {rejected[0].verdict}")
     return Cases(study, store, cases)
@@ -123,11 +122,23 @@ def checked_certificate(solution: Solution, folder: Path, data: LabelledActivati
 
 def are_kept(certificates: Iterable[str], folder: Path) -> bool:
     """Whether the registry of a run's folder has all these certificates, unaltered."""
-    registry = Registry(folder / REGISTRY)
-    try:
-        return all(file_digest(registry.path(sha256)) == sha256 for sha256 in certificates)
-    except InputError:
-        return False
+    return all(map(Registry(folder / REGISTRY).keeps, certificates))
+
+
+def best_cases(cases: Sequence[Case]) -> list[Case]:
+    """Of each feature and k the case of smallest objective over its layers, in the order in which they first occur."""
+    best: dict[tuple[str, int], Case] = {}
+    for case in cases:
+        before = best.setdefault((case.feature, case.k), case)
+        if (case.upper_bound, case.layer) < (before.upper_bound, before.layer):
+            best[case.feature, case.k] = case
+    return list(best.values())
+
+
+def values_digest(store: str | Activations) -> str:
+    """What a store's values are: one sha256 of all that its manifest has of its files."""
+    opened = store if isinstance(store, Activations) else Activations.open(store)
+    return digest(dict(opened.manifest["digests"]))
 
 
 def write_pages(job: Job[Any], config: Config, found: Cases, title: str, weights: bool = False) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.cases import about_config, certified, located_model, write_pages
+from experiments.cases import about_config, best_cases, certified, located_model, write_pages
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.held_out import rows_held_out, stated
 from experiments.plots import Point, values
@@ -33,8 +33,7 @@ from optprobe.causal import Ablation, Losses, Reference, losses, neuron_weights
 from optprobe.engines import solve
 from optprobe.features import FeatureDataset, load
 from optprobe.report.figures import FigureOnPage, histogram_figure
-from optprobe.scoring import GroupBootstrap
-from optprobe.scoring.bootstrap import middle
+from optprobe.scoring import GroupBootstrap, middle
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, at_least, one_of, several
 
@@ -221,7 +220,7 @@ def run(job: Job[Contexts]) -> tuple[Tables, Sequence[FigureOnPage]]:
     given = job.config
     found = certified(job, given.config)
     write_pages(job, given.config, found, TITLE, weights=True)
-    best = best_single(found.cases)
+    best = {case.feature: case for case in best_cases(found.cases) if case.k == 1}
     chosen = {name: (case.layer, int(case.support[0])) for name, case in best.items()}
     results = job.results(Deletions(given, found.store, chosen))
     effects = [{"feature": one["feature"], "layer": one["layer"], **row} for one in results for row in one["effects"]]
@@ -235,16 +234,6 @@ def run(job: Job[Contexts]) -> tuple[Tables, Sequence[FigureOnPage]]:
         effect_figure(tables["effects"], given.how[0]),
         *histograms(given, found.store, tables["neurons"]),
     ]
-
-
-def best_single(cases: Sequence[Case]) -> dict[str, Case]:
-    """Of each feature the case of one neuron with the smallest certified objective over its layers."""
-    best: dict[str, Case] = {}
-    for case in cases:
-        before = best.get(case.feature)
-        if case.k == 1 and (before is None or case.upper_bound < before.upper_bound):
-            best[case.feature] = case
-    return best
 
 
 def neuron_rows(

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cases import about_config, certified, located_model, write_pages
+from experiments.cases import about_config, best_cases, certified, located_model, values_digest, write_pages
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.plots import Point, values
 from experiments.whole_corpus import SIDES, TOP, Detector, Reading, WholeCorpus, judged_share
@@ -44,7 +44,6 @@ from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import GroupBootstrap, interval, scores
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, at_least, several, text
-from optprobe.studies.study import digest
 
 TITLE = "What certified neurons respond to in a whole corpus"
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -98,15 +97,6 @@ class Chosen:
     kind: str
 
 
-def best_cases(cases: Sequence[Case]) -> list[Case]:
-    """Of each feature and k the case of smallest objective."""
-    names = list(dict.fromkeys((case.feature, case.k) for case in cases))
-    return [
-        min((case for case in cases if (case.feature, case.k) == name), key=lambda case: (case.upper_bound, case.layer))
-        for name in names
-    ]
-
-
 def chosen_neurons(best: Sequence[Case], seed: int) -> list[Chosen]:
     """The neurons of the optima; and for the smallest k of each feature one drawn from the others of the layer."""
     found = []
@@ -144,7 +134,7 @@ class Thresholds:
         config = self.config
         options: dict[str, float] = {"draws": config.bootstrap_draws, "seed": config.seed}
         options |= {"test_share": config.test_share, "split_seed": config.split_seed}
-        inputs = {"activations": digest(dict(Activations.open(self.store).manifest["digests"]))}
+        inputs = {"activations": values_digest(self.store)}
         return [
             Item(asdict(one) | options, inputs, f"thresholds of neuron {one.neuron}, layer {one.layer}", "thresholds")
             for one in self.chosen

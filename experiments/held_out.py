@@ -13,10 +13,9 @@ from optprobe.activations import LabelledActivations
 from optprobe.cases import Setting
 from optprobe.comparison import predict
 from optprobe.data import problem
-from optprobe.scoring import NAMES, GroupBootstrap, score_values
+from optprobe.scoring import NAMES, GroupBootstrap, middle, score_values
 
 Floats = NDArray[np.float64]
-LEVELS = (0.025, 0.975)
 DEFAULT_RIDGE = 0.01
 
 
@@ -30,8 +29,8 @@ class Scored(NamedTuple):
 
     def above(self, other: Scored) -> tuple[float, float, float]:
         """How much it is above another on the same resamples: the difference, and the ends of its interval."""
-        low, high = np.nanquantile(self.drawn - other.drawn, LEVELS).tolist()
-        return self.value - other.value, low, high
+        apart = self.drawn - other.drawn
+        return self.value - other.value, *middle(apart[np.isfinite(apart)])
 
 
 def stated(data: LabelledActivations, k: int, setting: Setting, **options: Any) -> SparseProbeProblem:
@@ -61,8 +60,7 @@ def scored(
     fits, at, columns = fit_support(of, tuple(support)), NAMES.index(name), tuple(map(int, support))
     f = predict(of, X, columns, fits.coef[0], float(fits.intercept[0]))
     drawn = resamples.scores(y, f)[at]
-    low, high = np.nanquantile(drawn, LEVELS).tolist()
-    return Scored(float(score_values(y, f, False)[at, 0]), low, high, drawn)
+    return Scored(float(score_values(y, f, False)[at, 0]), *middle(drawn[np.isfinite(drawn)]), drawn)
 
 
 def rows_held_out(data: LabelledActivations) -> tuple[NDArray[Any], Floats, NDArray[np.int64]]:

@@ -15,16 +15,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from experiments.cases import about_config, certified, write_pages
+from experiments.cases import about_config, best_cases, certified, values_digest, write_pages
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.held_out import rows_held_out, scored, stated
 from experiments.plots import Point, lines
 from optprobe.activations import Activations, LabelledActivations, load_labelled
-from optprobe.cases import Case
 from optprobe.cases.config import Config, config_of
 from optprobe.engines import solve
 from optprobe.features.controls import random_rotation, shuffled_labels
@@ -32,9 +32,9 @@ from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import GroupBootstrap
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, at_least
-from optprobe.studies.study import digest
 
 TITLE = "n-grams in superposition"
+_rotation = lru_cache(maxsize=1)(random_rotation)  # one for all features and layers, whose widths are one
 LARGEST = 50
 """Rows where a neuron is largest, in which n-grams are counted."""
 
@@ -76,7 +76,7 @@ class _Places:
         config = self.given.config
         drawn = {"draws": config.bootstrap_draws, "seed": config.seed, "split_seed": config.split_seed}
         asked = {"setting": list(config.settings[0]), "test_share": config.test_share, **drawn}
-        files = digest(dict(Activations.open(self.store).manifest["digests"]))
+        files = values_digest(self.store)
         named = {"feature": feature, "layer": layer, **values, **asked}
         return Item(named, {"activations": files}, f"{kind} of {feature}, layer {layer}", kind)
 
@@ -108,7 +108,7 @@ class Controls(_Places):
         data, config = self._rows(item), self.given.config
         X, y, group = rows_held_out(data)
         resamples = GroupBootstrap.of(group, config.bootstrap_draws, config.seed)
-        turn = random_rotation(X.shape[1], config.seed)
+        turn = _rotation(X.shape[1], config.seed)
         turned, turned_X = replace(data, X_train=data.X_train @ turn, X_test=X @ turn), X @ turn
         shuffled = replace(data, y_train=shuffled_labels(data.y_train, config.seed))
         rows = []
@@ -183,8 +183,8 @@ def run(job: Job[Ngrams]) -> tuple[Tables, Sequence[FigureOnPage]]:
     for case in found.cases:
         supports.setdefault((case.feature, case.layer), {})[case.k] = case.support
     by_layer = [row for one in job.results(Controls(given, found.store, supports)) for row in one["rows"]]
-    best = {name: supports[name, layer] for name, layer in best_layers(found.cases).items()}
-    places = {(name, best_layers(found.cases)[name]): own for name, own in best.items()}
+    best = sorted((case.feature, case.layer) for case in best_cases(found.cases) if case.k == 1)
+    places = {place: supports[place] for place in best}
     singles = job.results(Singles(given, found.store, places))
     pruned = [row for one in singles for row in one["path"]]
     plain = [{name: value for name, value in one.items() if name != "path"} for one in singles]
@@ -195,15 +195,6 @@ def run(job: Job[Ngrams]) -> tuple[Tables, Sequence[FigureOnPage]]:
         "each": by_layer,
     }
     return tables, figures(tables)
-
-
-def best_layers(cases: Sequence[Case]) -> dict[str, int]:
-    """Of each feature the layer whose certified single neuron has the smallest objective on the training rows."""
-    singles = sorted((case for case in cases if case.k == 1), key=lambda case: (case.upper_bound, case.layer))
-    found: dict[str, int] = {}
-    for case in singles:
-        found.setdefault(case.feature, case.layer)
-    return dict(sorted(found.items()))
 
 
 def _last(pruned: Sequence[Mapping[str, Any]], feature: str) -> float:

@@ -17,6 +17,7 @@ from experiments.experiment import Job
 from formulations import SparseProbeProblem
 from optprobe.activations import Activations, LabelledActivations, load_labelled
 from optprobe.cases import Case
+from optprobe.cases.case import case_of
 from optprobe.cases.config import Config, config_of
 from optprobe.cases.study import REGISTRY
 from optprobe.cases.validation import chosen_ridge
@@ -24,10 +25,9 @@ from optprobe.data import problem
 from optprobe.engines import Solution, solve
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.features.controls import shuffled_labels
-from optprobe.files import file_digest
 from optprobe.heuristics import RankingScores
 from optprobe.registry import Registry
-from optprobe.scoring import LEVEL, GroupBootstrap, Scores
+from optprobe.scoring import GroupBootstrap, Scores, middle
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys
 from optprobe.studies.study import digest
@@ -130,13 +130,32 @@ class PlaceStudy(ABC):
             raise KeyboardInterrupt
         return solution
 
+    def case(
+        self,
+        solution: Solution,
+        rows: LabelledActivations,
+        scores: RankingScores | None,
+        rankings: Mapping[str, Sequence[int]] | None = None,
+        registry: str = REGISTRY,
+    ) -> Case:
+        """The case of a solution by the methods and resamples of the configuration; its certificate is kept."""
+        return case_of(
+            solution,
+            rows,
+            Registry(self.folder / registry),
+            methods=self.config.methods,
+            draws=self.config.bootstrap_draws,
+            seed=self.config.seed,
+            scores=scores,
+            rankings=rankings,
+        )
+
     def sound(self, result: Mapping[str, Any]) -> bool:
         """Whether every certificate is in its registry, unaltered."""
         registry = Registry(self.folder / str(result.get("registry")))
         try:
-            shas = [case["certificate"] for case in result["cases"].values()]
-            return all(file_digest(registry.path(sha256)) == sha256 for sha256 in shas)
-        except (InputError, KeyError, AttributeError):
+            return all(registry.keeps(case["certificate"]) for case in result["cases"].values())
+        except (KeyError, AttributeError):
             return False
 
 
@@ -227,9 +246,7 @@ def mean_interval(values: ArrayLike, group: ArrayLike, draws: int, seed: int) ->
     """
     values = np.asarray(values, dtype=np.float64)
     resamples = GroupBootstrap.of(group, draws, seed)
-    weights = resamples.times[:, resamples.group]
-    ends = np.quantile(weights @ values / weights.sum(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(values.mean()), float(ends[0]), float(ends[1])
+    return float(values.mean()), *middle(resamples.means(values))
 
 
 def score(scores: Scores, name: str) -> float:

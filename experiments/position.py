@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.cases import PACKAGE, are_kept, checked_certificate, located_model
+from experiments.cases import PACKAGE, are_kept, checked_certificate, located_model, values_digest
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.plots import Point, lines
-from optprobe.activations import Activations, LabelledActivations, load_labelled, load_tokenizer
+from optprobe.activations import LabelledActivations, load_labelled, load_tokenizer
 from optprobe.data import problem
 from optprobe.engines import solve_path
 from optprobe.features import FeatureDataset
@@ -35,10 +35,9 @@ from optprobe.features.catalogue import BuildOptions, build
 from optprobe.features.controls import shuffled_labels
 from optprobe.quickstart import extracted
 from optprobe.report.figures import FigureOnPage
-from optprobe.scoring import LEVEL, GroupBootstrap
+from optprobe.scoring import GroupBootstrap, middle
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, at_least, positive, several, share, text
-from optprobe.studies.study import digest
 
 TITLE = "The position of a token by exact sparse least squares"
 PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(2, 13))
@@ -129,7 +128,7 @@ class PositionStudy:
         options = {"ks": list(config.ks), "ridge": config.ridge, "time_limit": config.time_limit}
         options |= {"test_share": config.test_share, "split_seed": config.split_seed}
         options |= {"draws": config.bootstrap_draws, "seed": config.seed}
-        inputs = {"activations": digest(dict(Activations.open(self.store).manifest["digests"]))}
+        inputs = {"activations": values_digest(self.store)}
         return [
             Item(
                 {"target": target, "layer": layer, "shuffled": shuffled, **options},
@@ -193,7 +192,7 @@ class AllNeurons:
         config = self.config
         options = {"test_share": config.test_share, "split_seed": config.split_seed}
         options |= {"draws": config.bootstrap_draws, "seed": config.seed}
-        inputs = {"activations": digest(dict(Activations.open(self.store).manifest["digests"]))}
+        inputs = {"activations": values_digest(self.store)}
         return [
             Item({"target": target, "layer": layer, **options}, inputs, f"all of layer {layer}, {target}", "all")
             for target in config.targets
@@ -259,8 +258,8 @@ def r_squared(t: Floats, f: Floats, resamples: GroupBootstrap | None = None) -> 
     times = resamples.times
     n, first, second, error = (times @ np.bincount(resamples.group, part, times.shape[1]) for part in parts)
     drawn = 1 - error / (second - first**2 / n)
-    low, high = np.quantile(drawn[np.isfinite(drawn)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), value, float(high)
+    low, high = middle(drawn[np.isfinite(drawn)])
+    return low, value, high
 
 
 def run(job: Job[Positions]) -> tuple[Tables, Sequence[FigureOnPage]]:

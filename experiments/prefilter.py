@@ -31,15 +31,12 @@ from experiments.places import (
     store_of,
 )
 from experiments.plots import Point, lines
-from optprobe.activations import LabelledActivations
-from optprobe.cases import Case, case_of
+from optprobe.cases import Case
 from optprobe.cases.config import Config
 from optprobe.cases.study import REGISTRY
 from optprobe.comparison import OPTIMUM
-from optprobe.engines import Solution
 from optprobe.errors import InputError
-from optprobe.heuristics import PAPER_TOP, RankingScores, top
-from optprobe.registry import Registry
+from optprobe.heuristics import PAPER_TOP, top
 from optprobe.report.figures import FigureOnPage
 from optprobe.report.summary import RANKING
 from optprobe.studies import Item
@@ -81,27 +78,9 @@ class Prefilter(PlaceStudy):
         rows, scores, stated = self.stated(item.values)
         narrow = {n: self.solved(stated.narrowed(top(scores[RANKING], n))) for n in self.tops}
         searched = {f"top_{n}": solution.support for n, solution in narrow.items()}
-        whole = self._case(self.solved(stated), rows, scores, searched)
-        cases = {str(n): self._case(solution, rows, None, {}).record() for n, solution in narrow.items()}
+        whole = self.case(self.solved(stated), rows, scores, searched)
+        cases = {str(n): self.case(solution, rows, None).record() for n, solution in narrow.items()}
         return {"cases": {OPTIMUM: whole.record(), **cases}, "registry": REGISTRY}
-
-    def _case(
-        self,
-        solution: Solution,
-        rows: LabelledActivations,
-        scores: RankingScores | None,
-        rankings: Mapping[str, Sequence[int]],
-    ) -> Case:
-        return case_of(
-            solution,
-            rows,
-            Registry(self.folder / REGISTRY),
-            methods=self.config.methods,
-            draws=self.config.bootstrap_draws,
-            seed=self.config.seed,
-            scores=scores,
-            rankings=rankings,
-        )
 
 
 def read(keys: Keys) -> PrefilterConfig:

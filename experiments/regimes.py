@@ -27,13 +27,12 @@ from experiments.places import PlaceStudy, pages_of, place_config, results_of_pl
 from experiments.plots import Point, lines
 from formulations import constant_point, node_bound
 from formulations.models import paper_ridge
-from optprobe.cases import Case, case_of
+from optprobe.cases import Case
 from optprobe.cases.config import Config
 from optprobe.cases.study import REGISTRY
 from optprobe.comparison import OPTIMUM
 from optprobe.engines import Solution, root_bound
 from optprobe.errors import InputError
-from optprobe.registry import Registry
 from optprobe.report.figures import FigureOnPage
 from optprobe.report.summary import RANKING, label
 from optprobe.studies import Item
@@ -85,15 +84,7 @@ class Regimes(PlaceStudy):
             values = {**values, "ridge": paper_ridge(n_rows, n_rows**-power)}
         rows, scores, stated = self.stated(values)
         solution = self.solved(stated)
-        case = case_of(
-            solution,
-            rows,
-            Registry(self.folder / REGISTRY),
-            methods=self.config.methods,
-            draws=self.config.bootstrap_draws,
-            seed=self.config.seed,
-            scores=scores,
-        )
+        case = self.case(solution, rows, scores)
         spent = sum(solution.seconds.values())
         return {
             "cases": {OPTIMUM: case.record()},

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.cases import Cases, about_config, certified
+from experiments.cases import Cases, about_config, best_cases, certified, values_digest
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.held_out import Scored, rows_held_out, scored, stated
 from experiments.plots import Point, lines, shades
@@ -38,7 +38,6 @@ from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import GroupBootstrap
 from optprobe.studies import Item
 from optprobe.studies.keys import Keys, Wrong, at_least, several, share, text
-from optprobe.studies.study import digest
 
 NOWHERE = "nowhere"
 LEAST_SPLIT = 2
@@ -131,7 +130,7 @@ class Profiles:
                     "draws": draws,
                     "seed": seed,
                 },
-                {"activations": digest(dict(Activations.open(self.stores[rung]).manifest["digests"]))},
+                {"activations": values_digest(self.stores[rung])},
                 f"profiles of {rung}",
                 "profiles",
             )
@@ -191,12 +190,11 @@ def run(job: Job[Ladder]) -> tuple[Tables, Sequence[FigureOnPage]]:
 def feature_rows(rung: str, cases: Sequence[Case]) -> list[dict[str, Any]]:
     """For each feature and k the layer of smallest certified objective, with its scores."""
     rows = []
-    for feature, k in sorted({(case.feature, case.k) for case in cases}):
-        group = [case for case in cases if (case.feature, case.k) == (feature, k)]
-        case = min(group, key=lambda one: (one.upper_bound, one.layer))
+    for case in sorted(best_cases(cases), key=lambda one: (one.feature, one.k)):
+        group = [one for one in cases if (one.feature, one.k) == (case.feature, case.k)]
         best = case.best
         rows.append({
-            "rung": rung, "feature": feature, "k": k, "layer": case.layer,
+            "rung": rung, "feature": case.feature, "k": case.k, "layer": case.layer,
             "neurons": " ".join(map(str, case.support)), "searched": sum(one.n_neurons for one in group),
             "optimal": all(one.optimal for one in group), "objective": case.upper_bound,
             "f1": best.test.f1, "f1_low": best.low.f1, "f1_high": best.high.f1,

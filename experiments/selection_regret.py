@@ -37,7 +37,7 @@ from experiments.places import (
 )
 from experiments.plots import Point, lines, values
 from experiments.selectors import SELECTORS
-from optprobe.cases import Case, MethodResult, case_of
+from optprobe.cases import Case, MethodResult
 from optprobe.cases.config import Config
 from optprobe.cases.study import REGISTRY
 from optprobe.comparison import OPTIMUM
@@ -97,16 +97,8 @@ class Selection(PlaceStudy):
         """The case of an item."""
         rows, scores, stated = self.stated(item.values)
         orders = {name: order(rows.X_train, rows.y_train) for name, order in SELECTORS.items()}
-        case = case_of(
-            self.solved(stated),
-            rows,
-            Registry(self.folder / item.values["registry"]),
-            methods=self.config.methods,
-            draws=self.config.bootstrap_draws,
-            seed=self.config.seed,
-            scores=scores,
-            rankings={name: order[np.isin(order, stated.candidates)].tolist() for name, order in orders.items()},
-        )
+        named = {name: order[np.isin(order, stated.candidates)].tolist() for name, order in orders.items()}
+        case = self.case(self.solved(stated), rows, scores, named, item.values["registry"])
         return {"cases": {OPTIMUM: case.record()}, "registry": item.values["registry"]}
 
 

@@ -23,13 +23,12 @@ from experiments.places import PlaceStudy, pages_of, place_config, results_of_pl
 from experiments.plots import Point, lines, shades
 from formulations import SparseProbeProblem
 from optprobe.activations import LabelledActivations
-from optprobe.cases import Case, case_of
+from optprobe.cases import Case
 from optprobe.cases.config import Config
 from optprobe.cases.study import REGISTRY
 from optprobe.comparison import OPTIMUM, predict
 from optprobe.engines import Pool, Solution
 from optprobe.errors import InputError
-from optprobe.registry import Registry
 from optprobe.report.figures import FigureOnPage
 from optprobe.scoring import scores
 from optprobe.studies import Item
@@ -50,15 +49,7 @@ class Uniqueness(PlaceStudy):
         """The case of an item, and its listed sets; none where time was not enough to list them."""
         rows, ranked, stated = self.stated(item.values)
         solution = self.solved(stated)
-        case = case_of(
-            solution,
-            rows,
-            Registry(self.folder / REGISTRY),
-            methods=self.config.methods,
-            draws=self.config.bootstrap_draws,
-            seed=self.config.seed,
-            scores=ranked,
-        )
+        case = self.case(solution, rows, ranked)
         listed = None if solution.pool is None else stated_pool(solution, solution.pool, rows, self.config.within or 0)
         return {"cases": {OPTIMUM: case.record()}, "registry": REGISTRY, "pool": listed}
 

@@ -14,7 +14,7 @@ from optprobe.activations import extract, load_model, load_tokenizer
 from optprobe.features import FeatureDataset, load
 from optprobe.features.alignment import tokens_of_spans
 from optprobe.features.tokens import tokens_of
-from optprobe.scoring import LEVEL, GroupBootstrap
+from optprobe.scoring import GroupBootstrap, middle
 from optprobe.studies import Item
 
 SIDES = ("the feature", "its negatives", "other texts", "not judged")
@@ -251,5 +251,5 @@ def judged_share(counts: Ints, draws: int, seed: int) -> tuple[float | None, flo
         return None, None, None
     times = GroupBootstrap.of(np.arange(len(counts)), draws, seed).times
     whole = times @ judged
-    low, high = np.quantile((times @ of_feature)[whole > 0] / whole[whole > 0], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(of_feature.sum() / judged.sum()), float(high)
+    low, high = middle((times @ of_feature)[whole > 0] / whole[whole > 0])
+    return low, float(of_feature.sum() / judged.sum()), high

@@ -219,11 +219,7 @@ class CaseStudy:
 
     def sound(self, result: Mapping[str, Any]) -> bool:
         """Whether the certificate is in the registry, unaltered."""
-        sha256 = str(result.get("certificate"))
-        try:
-            return file_digest(Registry(self.folder / REGISTRY).path(sha256)) == sha256
-        except InputError:
-            return False
+        return Registry(self.folder / REGISTRY).keeps(str(result.get("certificate")))
 
     def cases(self) -> list[Case]:
         """The cases that are done, in the order of the items."""

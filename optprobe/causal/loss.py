@@ -123,15 +123,8 @@ def losses(
     neurons = neuron_map(loaded)
     for ablation in named.values():
         check_there(ablation, neurons)
-    if begin is not None and not 0 <= begin < vocabulary_size(loaded):
-        raise InputError(
-            f"the begin-of-text token is {begin}, and the model knows ids 0 to {vocabulary_size(loaded) - 1}"
-        )
-    limit = context_length(loaded, tokenizer)
-    most = None if limit is None else limit - (begin is not None)
-    if context is not None and not 1 <= context <= (most or context):
-        raise InputError(f"the context is {context} tokens, and the model reads 1 to {most or 'any number'}")
-    tokens = scored_tokens(data, tokenizer, context or most, begin)
+    read = _tokens_read(loaded, tokenizer, begin, context)
+    tokens = scored_tokens(data, tokenizer, read, begin)
     check_vocabulary(loaded, tokens.input_ids, tokenizer)
     plan = tokens.plan(batch_tokens or _batch_tokens(loaded))
     manifest = manifest_of(model, loaded, tokenizer, revision, data) | {
@@ -141,7 +134,7 @@ def losses(
         "values": ["float32"],
         "ablations": {name: ablation.record() for name, ablation in named.items()},
         "begin": begin,
-        "context": context or most,
+        "context": read,
         "tokens": plan.digest(),
         "batch_tokens": plan.batch_tokens,
         "n_rows": plan.n_rows,
@@ -161,6 +154,17 @@ def losses(
             writer.finish()
         found = Activations.open(out)
     return Losses(found, data, tokenizer)
+
+
+def _tokens_read(model: nn.Module, tokenizer: Any, begin: int | None, context: int | None) -> int | None:
+    """The tokens of a text that are read beside ``begin``, None for all; `InputError` where the model cannot."""
+    known, limit = vocabulary_size(model), context_length(model, tokenizer)
+    if begin is not None and not 0 <= begin < known:
+        raise InputError(f"the begin-of-text token is {begin}, and the model knows ids 0 to {known - 1}")
+    most = None if limit is None else limit - (begin is not None)
+    if context is not None and not 1 <= context <= (most or context):
+        raise InputError(f"the context is {context} tokens, and the model reads 1 to {most or 'any number'}")
+    return context or most
 
 
 def check_next_token(model: nn.Module) -> None:

@@ -130,6 +130,13 @@ class Registry(Shown):
         """
         return certificate_path(self.folder, resolved(self.folder, prefix))
 
+    def keeps(self, sha256: str) -> bool:
+        """Whether the certificate of this sha256 is there, unaltered."""
+        try:
+            return file_digest(self.path(sha256)) == sha256
+        except InputError:
+            return False
+
     def certificate(self, prefix: str) -> Certificate:
         """The certificate of an id, as for `path`; raises `CertificateRejected` where the file is damaged, too."""
         path = self.path(prefix)

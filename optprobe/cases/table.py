@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optprobe.cases.case import Case
@@ -50,8 +50,12 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
 
 
 def csv_text(cases: Sequence[Case]) -> str:
-    """The rows of all cases, floats so that they read back as they were."""
-    rows = [row for case in cases for row in rows_of(case)]
+    """The rows of all cases, as `csv_of` writes them."""
+    return csv_of([row for case in cases for row in rows_of(case)])
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same columns as CSV, floats so that they read back as they were; None is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

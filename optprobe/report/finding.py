@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optprobe.cases.table import csv_of
 from optprobe.errors import InputError
 from optprobe.files import write_file
 from optprobe.report.figures import FigureOnPage
@@ -99,15 +100,6 @@ def read_finding(folder: Path) -> Finding:
         raise InputError(f"{folder} holds no whole finding ({error}): run the study again") from error
     parts = {name: stated[name] for name in ("name", "title", "paragraph", "about")}
     return Finding(**parts, tables=tables, captions=stated["tables"], figures=figures)
-
-
-def csv_of(rows: Rows) -> str:
-    """Rows as CSV, floats so that they read back as they were; None is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def rows_of(text: str) -> list[dict[str, Any]]:

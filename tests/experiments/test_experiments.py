@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 
 import experiments
 from experiments import overview
-from experiments.experiment import Experiment, command
+from experiments.experiment import command
+from experiments.overview import experiment_named
 from optprobe.report.finding import FINDING, Finding, read_finding
 from optprobe.studies import backends
 
@@ -22,14 +22,8 @@ QUICK = ("context_neurons", "scaling", "synthetic_recovery")
 NAMES = sorted(folder.name for folder in CONFIGS.iterdir() if folder.name != "features")
 
 
-def experiment(name: str) -> Experiment[Any]:
-    found = import_module(f"experiments.{name}").EXPERIMENT
-    assert isinstance(found, Experiment)
-    return found
-
-
 def start(name: str, folder: Path) -> int:
-    return command(experiment(name), ["--config", str(CONFIGS / name / "smoke.toml"), "--out", str(folder)])
+    return command(experiment_named(name), ["--config", str(CONFIGS / name / "smoke.toml"), "--out", str(folder)])
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -44,9 +38,9 @@ def test_every_module_has_its_configurations() -> None:
     modules = {path.stem for path in FOLDER.glob("*.py") if "EXPERIMENT = " in path.read_text(encoding="utf-8")}
     assert modules == set(NAMES)
     for name in NAMES:
-        assert experiment(name).name == name
+        assert experiment_named(name).name == name
         for path in (CONFIGS / name).glob("*.toml"):
-            experiment(name).config(path)
+            experiment_named(name).config(path)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +52,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_the_same(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(name, whole) == 0
     finding = read_finding(whole)
-    assert finding.paragraph == experiment(name).said(finding.tables)
+    assert finding.paragraph == experiment_named(name).said(finding.tables)
     assert finding.paragraph.endswith(".")
     assert finding.figures
     assert all(len({tuple(row) for row in rows}) == 1 for rows in finding.tables.values())
@@ -101,4 +95,4 @@ def test_what_is_kept_says_what_its_tables_say(folder: Path) -> None:
     finding: Finding = read_finding(folder)
     assert folder.parent.name == finding.name
     assert (CONFIGS / finding.name / f"{folder.name}.toml").is_file()
-    assert finding.paragraph == experiment(finding.name).said(finding.tables)
+    assert finding.paragraph == experiment_named(finding.name).said(finding.tables)

@@ -57,7 +57,8 @@ def run(task: Task) -> Choice:
     if problem.size <= QUICK_K[problem.loss.name] or isinstance(problem, MomentProblem):
         return Choice(run_engine(engine, task), engine, f"for {stated}, all sets can be enumerated at once")
     with threadpool_limits(branch_and_cut.ENGINE.blas_threads, user_api="blas"):
-        tree = branch_and_cut.Search(replace(task, budget=task.budget.part(TRIAL)))
+        first_look = replace(task, budget=task.budget.part(TRIAL))
+        tree = branch_and_cut.Search(first_look, effort=branch_and_cut.FIRST_LOOK)
         share = len(tree.live.columns) / len(problem.candidates)
         if share <= SCREENED:
             tree.grow()

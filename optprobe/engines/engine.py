@@ -75,6 +75,11 @@ class Task:
     cap: float = math.inf
     listed: Listed = field(default_factory=Listed)
 
+    @property
+    def proved(self) -> float:
+        """The lower bound that holds before the search: that of ``known``, or 0, since no loss is negative."""
+        return 0.0 if self.known is None else self.known.lower
+
     def incumbents(self) -> Incumbents:
         """Where the search begins."""
         listed = Listed(self.listed.sets, self.problem.groups)

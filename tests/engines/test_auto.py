@@ -10,7 +10,7 @@ import pytest
 
 from formulations import sparse_probe_problem
 from optprobe.certificates import verify
-from optprobe.engines import Budget, Status, solve
+from optprobe.engines import Budget, Progress, Status, solve
 
 
 def rows(n: int, p: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +68,14 @@ def test_a_part_of_a_budget_ends_with_itself_or_with_the_whole() -> None:
     assert not whole.part(1000.0).over
     whole.interrupted = True
     assert whole.part(1000.0).over
+
+
+@pytest.mark.parametrize(("loss", "k", "phase"), [("squared", 5, "enumeration"), ("logistic", 3, "dual enumeration")])
+def test_progress_of_an_enumeration_shows_what_the_root_proved(loss: str, k: int, phase: str) -> None:
+    X, y = rows(60, 20)
+    moments: list[Progress] = []
+    solution = solve(sparse_probe_problem(X, y, k, loss=loss, ridge=0.003), progress=moments.append)
+    shown = [moment for moment in moments if moment.phase == phase]
+    assert shown
+    for moment in shown:
+        assert 0 < moment.lower <= solution.upper_bound <= moment.upper + 1e-9

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from adversarial import KINDS, LOSSES, known
 
-from formulations import constant_point, node_bound, rounding_margin, sparse_probe_problem
+from formulations import (
+    constant_point,
+    fit_support,
+    node_bound,
+    penalised_fit,
+    rounding_margin,
+    sparse_probe_problem,
+)
 from optprobe.engines import root_bound, solve
+from optprobe.engines.engine import Task
+from optprobe.engines.trees import branch_and_cut
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -43,3 +52,18 @@ def test_it_closes_a_separable_problem_and_not_a_correlated_one() -> None:
         gaps.append(solution.upper_bound - root_bound(solution))
     assert gaps[0] <= 1e-9
     assert gaps[1] > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_ascent_comes_near_its_optimum_where_s_spreads_over_very_many(seed: int) -> None:
+    """Labels of all neurons together: any fractional s has a primal value, which no bound of the relaxation exceeds."""
+    X = np.random.default_rng(seed).standard_normal((150, 300))
+    problem = sparse_probe_problem(X, np.where(X.sum(axis=1) > 0, 1.0, -1.0), 2, loss="squared", ridge=0.01)
+    worst = float(fit_support(problem, (0, 1)).objective[0])
+    root = branch_and_cut.Search(Task(problem, (0, 1), worst, 1e-6)).root
+    Q = np.vstack([problem.Z[:, root.likely].T, np.ones(150)])
+    fitted = penalised_fit(problem.loss, Q[None], problem.y, problem.w, (problem.ridge / root.s)[None])
+    primal = float(fitted.objective[0])
+    assert len(root.likely) > 80
+    assert root.bound <= primal + rounding_margin(problem)
+    assert primal - root.bound <= 0.01 * (worst - root.bound)

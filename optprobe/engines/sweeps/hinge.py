@@ -71,7 +71,7 @@ class HingeSweep(DualSweep):
                     self.counts["open"] += len(part)
                     self.fit(part)
                 done = 1 - comb(m - start, self.size) / comb(m, self.size)
-                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, done))
+                self.task.report(Progress("dual enumeration", self.task.proved, self.found.upper, done))
         return not self.task.budget.over
 
     def _open(self, first: int) -> Iterator[Ints]:

@@ -136,7 +136,7 @@ class MinorantSweep(DualSweep):
                 for part in sets:
                     self.fit(part[:, : self.size])
                 done = 1 - comb(m - start, self.size) / comb(m, self.size)
-                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, done))
+                self.task.report(Progress("dual enumeration", self.task.proved, self.found.upper, done))
         return not budget.over
 
     def _open(self, minorant: Minorant, screen: Screen, prefixes: tuple[int, int], threshold: float) -> Iterator[Ints]:

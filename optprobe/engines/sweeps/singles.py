@@ -72,7 +72,7 @@ class SingleSweep(DualSweep):
                     return False
                 bounds, points[left] = _bounds(problem, left, points[left], pool, budget.late)
                 left = left[~(bounds >= self.threshold)]
-                self.task.report(Progress("dual enumeration", 0.0, self.found.upper, 1 - len(left) / m))
+                self.task.report(Progress("dual enumeration", self.task.proved, self.found.upper, 1 - len(left) / m))
                 if len(left) <= FEW:
                     break
         self.counts["open"] += len(left)

@@ -229,7 +229,7 @@ class Sweep:
         pieces = list(self._pieces(root))
         with ThreadPoolExecutor(cpu_count()) as pool:
             for done, _ in enumerate(pool.map(lambda piece: piece(), pieces), 1):
-                self.task.report(Progress("enumeration", 0.0, self.value, done / len(pieces)))
+                self.task.report(Progress("enumeration", self.task.proved, self.value, done / len(pieces)))
         return not self.task.budget.over
 
     def _gains(self, sets: Ints) -> Floats:

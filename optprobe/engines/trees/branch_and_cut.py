@@ -35,7 +35,9 @@ from optprobe.engines.trees.tree import EMPTY, Node, preorder
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ROOT, NODE = Effort(60, 0.02), Effort(8, 0.3)
+ROOT, FIRST_LOOK, NODE = Effort(60, 0.005), Effort(60, 0.02), Effort(8, 0.3)
+"""Of the root, of one that only tells whether a tree is worth it, and of other nodes. Where the relaxation is loose,
+branching raises next to nothing in seconds, and the root's bound is that of a search that ends at its limit."""
 PAIR_LEAF_COST = np.array([0.4e-3, 1e-5, 3.3e-8])
 """Seconds of a pair leaf by the power of its columns, measured on 1,000 rows."""
 LEAST_ROOT = 0.2
@@ -68,10 +70,10 @@ def root_outcome(task: Task, found: Incumbents, counts: Mapping[str, int]) -> Ou
 class Search:
     """The state of one search: incumbents, live columns, tree and open nodes.
 
-    ``relax`` raises the bound of a node; the outer approximation brings its own.
+    ``relax`` raises the bound of a node; the outer approximation brings its own. ``effort`` is that of the root.
     """
 
-    def __init__(self, task: Task, relax: Relax = ascend) -> None:
+    def __init__(self, task: Task, relax: Relax = ascend, effort: Effort = ROOT) -> None:
         self.task, self.problem, self.relax = task, task.rows, relax
         self.slack = SLACK * task.tolerance
         self.found = task.incumbents()
@@ -79,7 +81,7 @@ class Search:
         self.screened = np.inf
         self.tried: set[tuple[int, ...]] = {task.incumbent}
         self.nodes = self.fits = self.pair_leaves = 0
-        self.root = self._root()
+        self.root = self._root(effort)
         self.heap: list[tuple[float, int, Node]] = []
         self.order = itertools.count()
         self._push(self.root)
@@ -136,7 +138,7 @@ class Search:
         """Whether all sets of a node are passed over, since ``inside`` (positions) is."""
         return listed.passes_over and bool(listed.within(np.sort(self.live.columns[inside])[None, :])[0])
 
-    def _root(self) -> Node:
+    def _root(self, effort: Effort) -> Node:
         """Ascend and screen on all candidates, and again on what is left for as long as that is much less.
 
         Forced neurons are inside from the beginning.
@@ -145,14 +147,14 @@ class Search:
         budget = self.task.budget.at_least(LEAST_ROOT)
         start = self._first_guess()
         zero = Point.explicit(np.zeros(self.problem.n_rows))
-        root = self._evaluate(*self._first_node(), start, 0.0, zero, ROOT, budget)
+        root = self._evaluate(*self._first_node(), start, 0.0, zero, effort, budget)
         while self._open(root) and not budget.over:
             kept, screens = np.sort(np.concatenate([root.inside, root.free])), root.screens
             if not len(kept) < 0.7 * len(self.live.columns):
                 break
             start = root.start(len(self.live.columns))[kept]
             self.live = self.live.restricted(kept)
-            root = self._evaluate(*self._first_node(), start, root.bound, root.point, ROOT, budget)
+            root = self._evaluate(*self._first_node(), start, root.bound, root.point, effort, budget)
             root.screens = screens + root.screens
         return root
 

@@ -102,13 +102,17 @@ def readme() -> str:
     parts = [f"# {TITLE}", INTRODUCTION.strip()]
     for name in NAMES:
         experiment = experiment_named(name)
-        claim = inspect.getdoc(import_module(f"experiments.{name}")) or ""
-        parts += [f"## {experiment.title}", claim.split("\n\n")[0], f"In the paper: {experiment.paper}."]
+        parts += [f"## {experiment.title}", question(name), f"In the paper: {experiment.paper}."]
         parts.append(f"Beside the paper: {BESIDE_THE_PAPER[name]}")
         for config, finding, took in kept(name):
             where = f"{finding.about.get('model', 'no model')} (`{name}/{config}.toml`{took})"
             parts.append(f"**{where}.** {finding.paragraph}")
     return "\n\n".join("\n".join(_wrapped(part)) for part in parts) + "\n"
+
+
+def question(name: str) -> str:
+    """What an experiment asks: the first paragraph of its module."""
+    return " ".join((inspect.getdoc(import_module(f"experiments.{name}")) or "").split("\n\n")[0].split())
 
 
 def _wrapped(part: str) -> list[str]:
@@ -128,7 +132,8 @@ def write_overview(folder: Path) -> Path:
             write_file(place / "index.html", finding.page(root="../", site_title=TITLE))
             model = finding.about.get("model", "no model")
             found.append((Link(model, f"{name}-{config}/index.html"), finding.paragraph))
-        studies.append({"title": experiment.title, "paper": experiment.paper, "findings": found})
+        about = {"question": question(name), "paper": experiment.paper, "beside": BESIDE_THE_PAPER[name]}
+        studies.append({"title": experiment.title, **about, "findings": found})
     page = rendered("studies.html", root="", title=TITLE, site_title=TITLE, studies=studies)
     write_file(folder / "index.html", page)
     return folder / "index.html"

@@ -17,6 +17,8 @@ from optprobe.report.svg import STYLE, svg_of
 
 LOOKS = tuple(STYLES.values())
 """Colours, markers and lines, in turn."""
+FLAT = 6
+"""Letters of a column's name that stand side by side; longer ones are turned."""
 
 
 class Point(NamedTuple):
@@ -122,7 +124,7 @@ def shades(
             if value == value:
                 ink = "#ffffff" if value > 0.75 else "#111111"
                 axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9)
-        axes.set_xticks(range(len(columns)), columns)
+        axes.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > FLAT else 0)
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0)
         axes.spines[["left", "bottom"]].set_visible(False)

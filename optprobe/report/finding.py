@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ FORMAT = "optprobe-finding/1"
 FINDING, PAGE = "finding.json", "study.html"
 MOST_SHOWN = 60
 """Rows of a table on the page; all of them are in its CSV."""
+SHA256, DIGITS = re.compile("[0-9a-f]{64}"), 12
+"""Of a sha256 the page shows so many digits; all of them are in the CSV."""
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -134,4 +137,6 @@ def _shown(name: str, caption: str, rows: Rows) -> Table:
 def _cell(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, str) and SHA256.fullmatch(value):
+        return value[:DIGITS]
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -478,9 +478,13 @@ def test_every_text_can_be_read_on_every_ground() -> None:
 
 def test_nothing_is_wider_than_a_telephone_or_a_sheet() -> None:
     css = rendered("style.css")
-    assert "overflow-x" not in css
+    assert re.findall(r"[^{};]*\{[^{}]*overflow-x[^{}]*\}", css.replace("\n", "")) == [
+        " .scroll { overflow-x: auto; }",
+        "  .scroll { overflow-x: visible; }",
+    ]
+    assert "@media (min-width: 62.01rem) { td:not(.text) { white-space: nowrap; } .scroll { overflow-x: auto; }" in css
     widths = set(re.findall(r"(?<!max-)width: ([^;)]+(?:\([^)]*\))?);", css))
-    assert widths == {"100%", "auto", "1px", "min(100%, 24rem)"}
+    assert widths == {"100%", "auto", "1px", "min(100%, 24rem)", "12ch", "0"}
     assert "attr(data-label)" in css
     printed = css[css.index("@media print") :]
     assert "overflow:" not in printed

@@ -77,7 +77,8 @@ One module a claim, one configuration a model, one paragraph a finding. `python 
 one, goes on where it was stopped, and leaves certificates, pages of features and neurons, tables, figures and a page of
 the finding in `runs/NAME/CONFIG` (`--out`); `--keep` writes tables, figures and paragraph to `experiments/results`,
 from which this page and the site of all findings are made (`python -m experiments.overview --readme`, `--out DIR`).
-Splits are by document, intervals over documents. Seconds are those of a run from nothing, on a machine with other work.
+Splits are by document, intervals over documents. Seconds are those of a run from nothing, on a machine with other work,
+and of most that were stopped half-way and went on.
 A certificate is about encoding, not about use: that the best probe reads a neuron does not say that the model does.
 """
 

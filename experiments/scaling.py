@@ -30,6 +30,7 @@ import numpy as np
 from experiments.cases import Cases, about_config, best_cases, certified, values_digest
 from experiments.experiment import Experiment, Job, Tables, command
 from experiments.held_out import Scored, rows_held_out, scored, stated
+from experiments.places import rounded
 from experiments.plots import Point, lines, shades
 from optprobe.activations import Activations, load_labelled
 from optprobe.cases import Case
@@ -182,7 +183,7 @@ def run(job: Job[Ladder]) -> tuple[Tables, Sequence[FigureOnPage]]:
         "appearance": appearance_rows(features, ladder.least_f1),
         "splits": split_rows(rows, ladder.coarse),
         "features": features,
-        "profiles": rows,
+        "profiles": [rounded(row) for row in rows],
     }
     return {name: found for name, found in tables.items() if found}, figures(tables, ladder.least_f1)
 

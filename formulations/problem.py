@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from formulations.columns import Columns, columns_of
 from formulations.errors import InputError
 from formulations.losses import Loss, loss_named
 from formulations.origin import Origin
@@ -116,11 +117,13 @@ class ProbeProblem(Shown):
         return new
 
     def _line(self) -> str:
-        among = "" if self.among is None else f", of {allowed_in_words(self.among, self.n_neurons)}"
+        columns = self.columns
+        plain = replace(columns, of="")
+        among = "" if self.among is None else f", of {allowed_in_words(self.among, self.n_neurons, plain)}"
         among += "" if self.groups is None else ", at most one of each group"
-        among += f", with {', '.join(map(str, self.forced))} in every set" if self.forced else ""
+        among += f", with {columns.names(self.forced)} in every set" if self.forced else ""
         return (
-            f"{self.k}-sparse probe of {self.n_neurons} neurons {self._rows} "
+            f"{self.k}-sparse probe of {self.n_neurons} {columns.all} {self._rows} "
             f"({self.loss.name} loss, ridge {self.ridge:g}, class weights {self.class_weight}{among})"
         )
 
@@ -135,6 +138,11 @@ class ProbeProblem(Shown):
     @property
     def n_neurons(self) -> int:
         return len(self.inv_scale)
+
+    @property
+    def columns(self) -> Columns:
+        """What its columns are, by the scope of its origin."""
+        return columns_of(self.origin.scope, self.n_neurons)
 
     @cached_property
     def candidates(self) -> Ints:
@@ -232,15 +240,18 @@ class SparseProbeProblem(ProbeProblem):
                 f"{len(self.forced)} columns are forced and k is {self.k}: k counts them, give a larger one"
             )
         if self.among is not None and (strange := sorted(set(self.forced) - set(self.among))):
-            raise InputError(f"column {strange[0]} is forced, and is not among the columns allowed: leave it out")
+            name = self.columns.name(strange[0])
+            raise InputError(f"column {name} is forced, and is not among the columns allowed: leave it out")
         for column in self.forced:
             values = self.X[self.w > 0, column]
             if not (values != values[0]).any():
-                raise InputError(f"column {column} is forced, and is constant: leave it out")
+                raise InputError(f"column {self.columns.name(column)} is forced, and is constant: leave it out")
         labels = [-1 if self.groups is None else int(self.groups[column]) for column in self.forced]
         for place, label in enumerate(labels):
             if label >= 0 and label in labels[:place]:
-                pair = f"columns {self.forced[labels.index(label)]} and {self.forced[place]}"
+                pair = "columns {} and {}".format(
+                    *map(self.columns.name, (self.forced[labels.index(label)], self.forced[place]))
+                )
                 raise InputError(f"{pair} are forced, and a support may have one of their group: leave one of them out")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -291,9 +302,9 @@ class SparseProbeProblem(ProbeProblem):
 
         0 in rows of weight 0: they take no part.
         """
-        Z = np.empty(self.X.shape, dtype=np.float64, order="F")
-        self.standardisation.apply(self.X, out=Z)
-        Z[self.w == 0] = 0.0
+        Z = self.standardisation.whole(self.X)
+        if (unused := self.w == 0).any():
+            Z[unused] = 0.0
         return Z
 
     @cached_property

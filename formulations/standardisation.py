@@ -8,7 +8,10 @@ a power of two before they are squared, so that nothing under- or overflows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from os import cpu_count
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-BLOCK = 256
-"""Columns that are standardised together."""
+BLOCK = 64
+"""Columns that are standardised together; every core takes some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +45,12 @@ class Standardisation:
         Z -= self.rest[columns]
         Z *= self.inv_scale[columns]
         return np.asarray(Z)
+
+    def whole(self, X: NDArray[Any]) -> Floats:
+        """All columns of X, shape (n, n_neurons), standardised, one contiguous after the other."""
+        Z = np.empty(X.shape, dtype=np.float64, order="F")
+        _in_blocks(lambda block: self.apply(X[:, block], block, Z[:, block]), X.shape[1])
+        return Z
 
 
 def total(values: Floats) -> Floats:
@@ -72,15 +81,27 @@ def standardisation(X: NDArray[Any], w: Floats) -> Standardisation:
     shift, rest, inv_scale = np.zeros((3, X.shape[1]))
     used = w > 0
     total_weight = total(w.copy())
-    for start in range(0, X.shape[1], BLOCK):
-        block = slice(start, start + BLOCK)
+
+    def one(block: slice) -> None:
         columns = X[:, block].astype(np.float64)
         columns[~used] = columns[np.argmax(used)]  # any used row: the weight 0 takes it out of every sum
         varies = columns.min(axis=0) < columns.max(axis=0)
         parts = _of_columns(columns if varies.all() else columns[:, varies], w[:, None], total_weight)
         for whole, part in zip((shift, rest, inv_scale), parts):
             whole[block][varies] = part
+
+    _in_blocks(one, X.shape[1])
     return Standardisation(shift, rest, inv_scale)
+
+
+def _in_blocks(function: Callable[[slice], Any], n_columns: int) -> None:
+    """Call a function for every block of columns, on all cores: no column depends on another."""
+    blocks = [slice(start, start + BLOCK) for start in range(0, n_columns, BLOCK)]
+    if len(blocks) == 1:
+        function(blocks[0])
+        return
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        list(pool.map(function, blocks))
 
 
 def standardised_target(targets: Floats, w: Floats) -> Floats:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from formulations.columns import Columns
 from formulations.errors import InputError
 from formulations.losses import Loss
 
@@ -18,6 +19,8 @@ Ints = NDArray[np.int64]
 CLASS_WEIGHTS = ("none", "balanced")
 NAMED = 10
 """So many columns that a support may not use are named one by one."""
+AT_ONCE = 2**20
+"""So many numbers are looked at together."""
 LEAST, LARGEST = 1e-100, 1e100
 """Numbers beyond these absolute values, other than 0, are refused: their squares would leave float64."""
 
@@ -25,14 +28,25 @@ LEAST, LARGEST = 1e-100, 1e100
 def value_digest(array: NDArray[Any]) -> str:
     """sha256 of an array's shape and values (as little-endian float64 in row order), whatever type stores them."""
     sha = hashlib.sha256(f"{','.join(map(str, array.shape))}:".encode())
-    rows = max(1, 2**20 // max(1, array[:1].size))
+    rows = max(1, AT_ONCE // max(1, array[:1].size))
     for start in range(0, len(array), rows):
         sha.update(np.ascontiguousarray(array[start : start + rows], dtype="<f8").tobytes())
     return sha.hexdigest()
 
 
+def dense(X: Any) -> Any:
+    """X itself, or the array of a sparse matrix, neuron after neuron: float32 stays so, other numbers become float64.
+
+    Sparse is whatever counts its entries by ``nnz`` and has ``astype`` and ``toarray``, as scipy's matrices and arrays.
+    """
+    if not all(hasattr(X, name) for name in ("nnz", "astype", "toarray")):
+        return X
+    kept = X if X.dtype in (np.float32, np.float64) or X.dtype.kind not in "fiub" else X.astype(np.float64)
+    return kept.toarray(order="F")
+
+
 def checked_matrix(name: str, X: ArrayLike) -> NDArray[Any]:
-    matrix = _array(name, X)
+    matrix = _array(name, dense(X))
     if matrix.ndim != 2:
         raise InputError(f"{name} has {matrix.ndim} dimensions: give a matrix of n_rows x n_neurons")
     if matrix.size == 0:
@@ -43,14 +57,21 @@ def checked_matrix(name: str, X: ArrayLike) -> NDArray[Any]:
         matrix = matrix.astype(np.float32)
     elif matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all():
+    if not all(np.isfinite(part).all() for part in _parts(matrix)):
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise InputError(f"{name} is {matrix[row, column]} at row {row}, column {column}: remove or replace it")
-    if matrix.dtype == np.float64 and not in_range(matrix).all():
+    if matrix.dtype == np.float64 and not all(in_range(part).all() for part in _parts(matrix)):
         row, column = np.argwhere(~in_range(matrix))[0]
         value = matrix[row, column]
         raise InputError(f"{name} is {value:g} at row {row}, column {column}: rescale it into {LEAST:g} to {LARGEST:g}")
     return matrix
+
+
+def _parts(matrix: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A matrix in views of some megabytes each, along the axis in which it lies in memory."""
+    lying = matrix.T if matrix.flags.f_contiguous else matrix
+    step = max(1, AT_ONCE // lying.shape[1])
+    return (lying[start : start + step] for start in range(0, len(lying), step))
 
 
 def checked_labels(y: ArrayLike, n_rows: int) -> tuple[Floats, tuple[float, float]]:
@@ -200,13 +221,13 @@ def few_left_out(among: Sequence[int], n_neurons: int) -> tuple[int, ...]:
     return tuple(missing) if len(missing) <= min(NAMED, len(among) // 2) else ()
 
 
-def allowed_in_words(among: Sequence[int] | None, n_neurons: int, called: str = "neurons") -> str:
+def allowed_in_words(among: Sequence[int] | None, n_neurons: int, columns: Columns) -> str:
     """Which columns a support may use: all, all but a few, or some; and what they are called."""
     if among is None:
-        return f"the {n_neurons} {called}"
+        return f"the {n_neurons} {columns.all}"
     if without := few_left_out(among, n_neurons):
-        return f"the {n_neurons} {called} without {', '.join(map(str, without))}"
-    return f"these {len(among)} of the {n_neurons} {called}"
+        return f"the {n_neurons} {columns.all} without {columns.names(without)}"
+    return f"these {len(among)} of the {n_neurons} {columns.all}"
 
 
 def checked_groups(groups: ArrayLike | None, n_neurons: int) -> Ints | None:

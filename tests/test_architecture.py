@@ -79,7 +79,7 @@ ARROWS = {
         *("activations.model", "activations.store", "activations.extraction"),
     ),
     "activations": (
-        *("ground", "features", "activations.model", "activations.store", "activations.extraction"),
+        *("formulations", "ground", "features", "activations.model", "activations.store", "activations.extraction"),
         "activations.summaries",
     ),
     "causal": (
@@ -123,7 +123,17 @@ ARROWS = {
         *("registry", "studies", "optprobe"),
     ),
     "report": (
-        *("ground", "scoring", "features", "activations", "causal", "certificates", "certificates.checker", "engines"),
+        *(
+            "formulations",
+            "ground",
+            "scoring",
+            "features",
+            "activations",
+            "causal",
+            "certificates",
+            "certificates.checker",
+            "engines",
+        ),
         *("registry", "studies", "optprobe", "cases"),
     ),
     "cli": (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from formulations.validation import dense
 from optprobe.activations.store.activations import Activations
 from optprobe.activations.store.matrix import NeuronMatrix
 from optprobe.errors import InputError
@@ -30,9 +31,10 @@ def neuron_values(
     Parameters
     ----------
     source : array_like, torch.Tensor, list of these, path or mapping
-        An array or tensor of shape (..., n_neurons), whose leading axes become rows; a list of such batches, one after
-        another; an `.npy`, `.npz` or `.safetensors` file; a TransformerLens cache; or any mapping of names to these,
-        such as nnsight's cache, whose entries have an ``output``: of a tuple its first part, of several visits all.
+        An array or tensor of shape (..., n_neurons), whose leading axes become rows, or a sparse matrix of scipy; a
+        list of such batches, one after another; an `.npy`, `.npz` or `.safetensors` file; a TransformerLens cache; or
+        any mapping of names to these, such as nnsight's cache, whose entries have an ``output``: of a tuple its first
+        part, of several visits all.
     name : str, optional
         The entry of a file or mapping that holds several.
     layer : int, optional
@@ -141,8 +143,7 @@ def activations_of(
 
 def _held(source: Any, name: str | None, layer: int | None, hook: str) -> Any:
     """Return the values, or list of batches, that a source holds under a name or at a layer."""
-    if isinstance(source, str | Path):
-        source = read_arrays(Path(source))
+    source = read_arrays(Path(source)) if isinstance(source, str | Path) else dense(source)
     several = hasattr(source, "keys") and not hasattr(source, "__array__")
     if (name is not None or layer is not None) and not several:
         raise InputError("this is one matrix of activations: leave name= and layer= out")
@@ -246,7 +247,7 @@ def as_array(value: Any) -> NDArray[Any]:
 
     Raises `InputError` where there is none, as in a list of rows of several lengths.
     """
-    value = getattr(value, "value", value) if not hasattr(value, "shape") else value
+    value = dense(getattr(value, "value", value) if not hasattr(value, "shape") else value)
     if isinstance(value, list | tuple) and any(hasattr(part, "detach") for part in value):
         value = [as_array(part) for part in value]
     try:

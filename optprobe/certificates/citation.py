@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
+from formulations.columns import Columns, columns_of, layer_of
 from formulations.validation import allowed_in_words
 from optprobe.certificates.checker import Result, canonical
 from optprobe.certificates.checker.claim import LEAST
-from optprobe.certificates.columns import Columns, columns_of
 from optprobe.certificates.format import Certificate
 
 Cited = tuple[Certificate, str, bool]
@@ -102,7 +102,8 @@ def latex_table(selection: Iterable[Cited]) -> str:
 def _cells(certificate: Certificate, digest: str, certified: bool) -> tuple[str, ...]:
     claim = certificate.claim
     problem, result = claim.problem, claim.result
-    said = [_text(without_folders(claim.author.scope.get(name))) for name in ("model", "layer", "feature")]
+    scope = without_folders(claim.author.scope)
+    said = [_text(value) for value in (scope.get("model"), layer_of(scope), scope.get("feature"))]
     return (
         *(digest[:12], *said, str(problem.k), problem.loss, f"{problem.ridge:g}"),
         _named(_columns(certificate), result.support),
@@ -202,7 +203,7 @@ def _title(certificate: Certificate) -> str:
 
 def _among(certificate: Certificate) -> str:
     claim = certificate.claim
-    return allowed_in_words(claim.problem.among, claim.data.n_neurons, _columns(certificate).all)
+    return allowed_in_words(claim.problem.among, claim.data.n_neurons, _columns(certificate))
 
 
 def _columns(certificate: Certificate) -> Columns:
@@ -212,7 +213,7 @@ def _columns(certificate: Certificate) -> Columns:
 def _named(columns: Columns, support: Iterable[int]) -> str:
     """The columns of a set in a cell, under the heading of neurons."""
     named = ", ".join(map(columns.item, support))
-    return named if columns == Columns() or not named else f"{columns.noun}s {named}"
+    return named if columns.noun == Columns.noun or not named else f"{columns.noun}s {named}"
 
 
 def _conditions(certificate: Certificate, columns: Columns) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
+from formulations.columns import columns_of, layer_of, layers_of
 from formulations.shown import Shown, Table, facts
 from formulations.validation import few_left_out
 from optprobe.certificates import checker
@@ -91,9 +92,11 @@ class Certificate(Shown):
 
     def _line(self) -> str:
         problem, result = self.claim.problem, self.claim.result
+        columns = columns_of(self.claim.author.scope, self.claim.data.n_neurons)
         return (
-            f"Certificate (not verified here): neurons {list(result.support)}, k = {problem.k}, {problem.loss} loss, "
-            f"objective {result.upper_bound:.9g}, every other set at least {result.lower_bound:.9g}"
+            f"Certificate (not verified here): neurons [{columns.names(result.support)}], k = {problem.k}, "
+            f"{problem.loss} loss, objective {result.upper_bound:.9g}, "
+            f"every other set at least {result.lower_bound:.9g}"
         )
 
     def _table(self) -> Table:
@@ -112,11 +115,14 @@ class Certificate(Shown):
     def file_name(self) -> str:
         """``PLACE[.BASIS].kK.LOSS.ridgeR[.balanced][.weighted][.target][.topN][.withJ][.moments][.groups][.poolM].cert``.
 
-        PLACE is the file, or feature and layer; BASIS such as ``rotated0``. R has all digits; ``without3-7`` stands in
-        place of ``topN`` where all columns but a few are allowed, and J are the forced columns, such as ``3-7``.
+        PLACE is the file, or feature and layer, or layers such as ``layers0-29``; BASIS such as ``rotated0``. R has all
+        digits; ``without3-7`` stands in place of ``topN`` where all columns but a few are allowed, and J are the forced
+        columns, such as ``3-7``.
         """
         problem, data, scope = self.claim.problem, self.claim.data, self.claim.author.scope
-        place = f"{scope.get('feature')}.layer{scope.get('layer')}"
+        columns = columns_of(scope, data.n_neurons)
+        layer = f"layer{'s' if layers_of(scope) else ''}{layer_of(scope)}".replace(", ", "_")
+        place = f"{scope.get('feature')}.{layer}"
         source = str(scope["file"]).removesuffix(".npz") if scope.get("file") else place
         ridge = f"{problem.ridge:g}" if float(f"{problem.ridge:g}") == problem.ridge else repr(problem.ridge)
         basis = scope.get("basis")
@@ -130,10 +136,10 @@ class Certificate(Shown):
         if self.claim.of_target:
             parts.append("target")
         if problem.among is not None:
-            without = "-".join(map(str, few_left_out(problem.among, data.n_neurons)))
+            without = "-".join(map(columns.name, few_left_out(problem.among, data.n_neurons)))
             parts.append(f"without{without}" if without else f"top{len(problem.among)}")
         if problem.forced:
-            parts.append(f"with{'-'.join(map(str, problem.forced))}")
+            parts.append(f"with{'-'.join(map(columns.name, problem.forced))}")
         if isinstance(data, checker.OfMoments):
             parts.append("moments")
         if problem.groups is not None:

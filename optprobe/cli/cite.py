@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from optprobe.files import file_digest
 
     certified = arguments.data is not None
-    refuse_without_data(arguments, ("feature", "layer", "basis", *LIMITS))
+    refuse_without_data(arguments, ("feature", "layer", "layers", "basis", *LIMITS))
     cited: list[Cited] = []
     for path in _paths(arguments):
         if certified:

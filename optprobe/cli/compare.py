@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_json(
         {
             "support": list(solution.support),
+            "neurons": list(map(problem.columns.name, solution.support)),
             "upper_bound": solution.upper_bound,
             "lower_bound": solution.lower_bound,
             "gap": solution.gap,

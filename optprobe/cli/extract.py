@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optprobe.cli.shared import add_layers_argument, chosen_layers
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="bundled",
         help="a dataset or feature by name, or a folder from features build (default: bundled)",
     )
-    parser.add_argument("--layers", type=int, nargs="+", help="layers to extract (default: all)")
+    add_layers_argument(parser, "layers to extract, such as 3, 0 3 6, 0-29, or all (default: all)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the values")
     parser.add_argument("--hook", choices=("mlp.post", "mlp.pre", "attn.heads", "resid.post"), default="mlp.post")
     parser.add_argument("--token", choices=("last", "first", "every"), default="last", help="which token of a word")
@@ -61,11 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--statistics are of the whole store, not of a part: join it, then optprobe statistics --keep")
     if arguments.statistics and arguments.moments is not None:
         raise InputError("--statistics are of the values of a store, and --moments keeps none: leave one of them out")
+    layers = chosen_layers(arguments)
     with token_bar("extracting") as report:
         extraction = prepare(
             arguments.model,
             load(arguments.dataset),
-            arguments.layers,
+            None if isinstance(layers, str) else layers,
             hook=arguments.hook,
             tokenizer=arguments.tokenizer,
             revision=arguments.revision,

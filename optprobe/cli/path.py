@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from optprobe.cli.run import numbers
 from optprobe.cli.shared import (
     add_data_arguments,
     add_problem_arguments,
+    numbers,
     print_json,
     progress_line,
     read_stated,
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             {
                 "k": k,
                 "support": list(solution.support),
+                "neurons": list(map(problem.columns.name, solution.support)),
                 "upper_bound": solution.upper_bound,
                 "lower_bound": solution.lower_bound,
                 "optimal": solution.optimal,

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optprobe.cli.shared import print_json
+from optprobe.cli.shared import numbers, print_json
 from optprobe.cli.verify import LIMITS, add_limit_arguments, checked, refuse_without_data, split_of
 from optprobe.errors import CertificateRejected, InputError
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the best certificate of each problem, one a line")
     for name in ("model", "feature", "dataset"):
         listing.add_argument(f"--{name}")
-    listing.add_argument("--layer", type=int)
+    listing.add_argument("--layer", type=layer_said, metavar="L", help="a layer, or several side by side, such as 0-29")
     listing.add_argument("--k", type=int)
     listing.add_argument("--loss", choices=("squared", "logistic", "hinge"))
     listing.add_argument("--ridge", type=float)
@@ -113,7 +113,7 @@ def _verdict(path: Path, arguments: argparse.Namespace) -> Verdict | None:
     limits = {name: getattr(arguments, name) for name in LIMITS}
     found: list[Verdict | InputError] = []
     for data in arguments.data:
-        named = {"certificate": path, "data": data, "feature": None, "layer": None, "basis": None}
+        named = {"certificate": path, "data": data, "feature": None, "layer": None, "layers": None, "basis": None}
         try:
             verdict = checked(argparse.Namespace(**named, **limits, fast=True, exhaustive=False, exact=False))
         except InputError as error:
@@ -184,15 +184,32 @@ def _problems(registry: Registry, stores: Sequence[Path]) -> Iterator[SparseProb
         for record in records:
             with suppress(CertificateRejected):
                 split = split_of(record) or {}
-                if record["feature"] in (*store.features, *store.targets) and type(record["layer"]) is int:
-                    places.add((record["feature"], record["layer"], split.get("test_share"), split.get("seed")))
-        for feature, layer, share, seed in sorted(places, key=str):
-            if layer not in store.layers:
+                layers = _layers(record["layer"])
+                if record["feature"] in (*store.features, *store.targets) and layers:
+                    places.add((record["feature"], layers, split.get("test_share"), split.get("seed")))
+        for feature, layers, share, seed in sorted(places, key=str):
+            if not set(layers) <= set(store.layers):
                 continue
-            rows = load_labelled(store, feature, layer, share, seed)
+            rows = load_labelled(store, feature, None, share, seed, layers=layers)
             stated = problem(rows, 1)
             if any(record["data"] == dict(stated.digests) for record in records):
                 yield stated
+
+
+def layer_said(text: str) -> int | str:
+    """Parse a layer, or several as records name them."""
+    found = numbers(text)
+    return found[0] if len(found) == 1 else ", ".join(text.split(","))
+
+
+def _layers(said: object) -> tuple[int, ...]:
+    """The layers that a record names, one or several; none where it names them otherwise."""
+    if type(said) is int:
+        return (said,)
+    try:
+        return numbers(said.replace(", ", ",")) if isinstance(said, str) else ()
+    except argparse.ArgumentTypeError:
+        return ()
 
 
 def _export(registry: Registry, arguments: argparse.Namespace) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from optprobe.cli.shared import INTERRUPTED, phase_bar, print_json, share, writable_folder
+from optprobe.cli.shared import INTERRUPTED, numbers, phase_bar, print_json, share, writable_folder
 from optprobe.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,19 +165,6 @@ def show(arguments: argparse.Namespace, cases: Sequence[Case], outcome: Outcome)
         f"{outcome.items} cases: {outcome.done} run, {outcome.skipped} there before, {outcome.failed} failed; "
         f"{optimal} optima proved; {outcome.seconds:.1f} s; {arguments.out}"
     )
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Parse 1-5, 3 or 1,3,5-7."""
-    found: list[int] = []
-    for part in text.split(","):
-        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if ends is None or int(ends[2] or ends[1]) < int(ends[1]):
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1-5 or 1,3")
-        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
-    if len(set(found)) < len(found):
-        raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
-    return tuple(sorted(found))
 
 
 def _once(names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ INTERRUPTED = 130
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = True, required: bool = True) -> None:
-    """``DATA [--feature F] [--layer L]``."""
+    """``DATA [--feature F] [--layer L | --layers L ...] [--basis CALL]``."""
     about = "an .npz with X_train, y_train, or a folder from extract or moments"
     if positional:
         parser.add_argument("data", metavar="DATA", type=Path, help=about)
@@ -35,12 +36,30 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, positional: bool = Tr
         parser.add_argument("--data", metavar="DATA", type=Path, required=required, help=about)
     parser.add_argument("--feature", "--target", help="the feature or target, where DATA is a folder")
     parser.add_argument("--layer", type=int, help="the layer, where DATA is a folder")
+    add_layers_argument(parser, "several layers of the folder side by side, such as 0-29, 0 3 6, or all")
     parser.add_argument(
         "--basis",
         metavar="CALL",
         help="other columns than neurons: rotated:0 (a random rotation of that seed), principal (components), or "
         "latents:FILE (of a dictionary, an .npz or .safetensors)",
     )
+
+
+def add_layers_argument(parser: argparse.ArgumentParser, about: str) -> None:
+    """``[--layers L ...]``, which is read by `chosen_layers`."""
+    parser.add_argument("--layers", type=layer_numbers, nargs="+", metavar="L", help=about)
+
+
+def chosen_layers(arguments: argparse.Namespace) -> tuple[int, ...] | str | None:
+    """The layers of ``--layers`` in the order given, "all", or None where it was not given."""
+    given: list[tuple[int, ...] | str] | None = arguments.layers
+    if given is None:
+        return None
+    if given == ["all"]:
+        return "all"
+    if "all" in given:
+        raise InputError("--layers names all layers and others: give all alone, or numbers")
+    return tuple(layer for part in given for layer in part if isinstance(layer, int))
 
 
 def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], Any] = int) -> None:
@@ -65,13 +84,21 @@ def add_problem_arguments(parser: argparse.ArgumentParser, k: Callable[[str], An
         help="search only among the N neurons of largest mean difference, or correlation with a target",
     )
     parser.add_argument(
-        "--forbid", type=columns, metavar="J", help="search without these neurons, such as 415 or 415,7: what then?"
+        "--forbid",
+        type=named_columns,
+        metavar="J",
+        help="search without these neurons, such as 415 or 415,7, of several layers L24.N157: what then?",
     )
     parser.add_argument(
-        "--force", type=columns, metavar="J", help="search sets with these neurons in them, such as 415; k counts them"
+        "--force",
+        type=named_columns,
+        metavar="J",
+        help="search sets with these neurons in them, such as 415, of several layers L24.N157; k counts them",
     )
     parser.add_argument(
-        "--groups", metavar="RULE", help="cluster:0.9 allows one neuron of each cluster of correlation 0.9 or more"
+        "--groups",
+        metavar="RULE",
+        help="cluster:0.9 allows one neuron of each cluster of correlation 0.9 or more, layer one of each layer",
     )
     parser.add_argument(
         "--paper",
@@ -90,7 +117,8 @@ def read_data(arguments: argparse.Namespace, split: Mapping[str, Any] | None = N
         raise InputError(f"{arguments.data} holds moments, and this needs the rows: give the store of activations")
     of_store = arguments.data.is_dir() and split
     chosen = {name: of_store[name] for name in ("test_share", "seed") if of_store and name in of_store}
-    rows = load_labelled(arguments.data, feature=arguments.feature, layer=arguments.layer, **chosen)
+    place = {"feature": arguments.feature, "layer": arguments.layer, "layers": chosen_layers(arguments)}
+    rows = load_labelled(arguments.data, **place, **chosen)
     return rows if arguments.basis is None else in_basis(rows, arguments.basis)
 
 
@@ -137,6 +165,10 @@ def read_moments(arguments: argparse.Namespace) -> tuple[Moments, dict[str, Any]
         return None
     if arguments.basis is not None:
         raise InputError(f"{arguments.data} holds moments, and --basis needs the rows: give the store of activations")
+    if arguments.layers is not None:
+        raise InputError(
+            f"{arguments.data} holds moments, each of one layer: give --layer, or the store of activations"
+        )
     return MomentStore.open(arguments.data).load(arguments.feature, arguments.layer)
 
 
@@ -149,7 +181,8 @@ def read_stated(arguments: argparse.Namespace) -> ProbeProblem:
 
 def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapping[str, Any]) -> MomentProblem:
     from formulations import Origin, moment_problem
-    from optprobe.data import grouped
+    from formulations.columns import columns_of
+    from optprobe.data import grouped, numbered
     from optprobe.heuristics import top
 
     if arguments.paper or arguments.loss not in (None, "squared"):
@@ -162,7 +195,8 @@ def _moment_problem(arguments: argparse.Namespace, moments: Moments, scope: Mapp
     stated: dict[str, Any] = {"origin": Origin(scope)}
     if arguments.ridge is not None:
         stated["ridge"] = arguments.ridge
-    problem = moment_problem(moments, arguments.k, **stated, forbidden=arguments.forbid)
+    forbidden = numbered(arguments.forbid, columns_of(scope, moments.n_neurons))
+    problem = moment_problem(moments, arguments.k, **stated, forbidden=forbidden)
     if arguments.class_weight not in (None, problem.class_weight):
         raise InputError(
             f"{arguments.data} holds moments of class weights {problem.class_weight}, not {arguments.class_weight}: "
@@ -231,6 +265,33 @@ def phase_bar() -> Iterator[Callable[[str, float], None]]:
             bar.tasks[0].finished_time = None
 
         yield report
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Parse 1-5, 3 or 1,3,5-7."""
+    found: list[int] = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
+        if ends is None or int(ends[2] or ends[1]) < int(ends[1]):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1-5 or 1,3")
+        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
+    return tuple(sorted(found))
+
+
+def layer_numbers(text: str) -> tuple[int, ...] | str:
+    """Parse numbers of layers, such as 3, 0-29 or 0,3, or the word all."""
+    return text if text == "all" else numbers(text)
+
+
+def named_columns(text: str) -> tuple[str, ...]:
+    """Parse numbers or names of columns, such as 415,7 or L24.N157; whether there are such is seen with the data."""
+    names = tuple(text.split(","))
+    for name in names:
+        if not re.fullmatch(r"-?\d+|L\d+\.N\d+", name, re.ASCII):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of columns such as 415, 415,7 or L24.N157")
+    return names
 
 
 def columns(text: str) -> tuple[int, ...]:

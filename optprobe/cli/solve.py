@@ -76,7 +76,7 @@ def of_pool(solution: Solution) -> dict[str, Any]:
         "rest": pool.rest,
         "margin": pool.margin,
         "unique": pool.unique,
-        "roles": {str(neuron): role for neuron, role in pool.roles.items()},
+        "roles": {solution.problem.columns.name(neuron): role for neuron, role in pool.roles.items()},
     }
 
 
@@ -85,6 +85,7 @@ def record(solution: Solution, path: Path, seconds: float) -> dict[str, Any]:
     problem = solution.problem
     return {
         "support": list(solution.support),
+        "neurons": list(map(problem.columns.name, solution.support)),
         "upper_bound": solution.upper_bound,
         "lower_bound": solution.lower_bound,
         "gap": solution.gap,

@@ -12,13 +12,13 @@ from optprobe.cli.shared import add_data_arguments, print_json, read_data, read_
 from optprobe.errors import CertificateRejected, InputError
 
 if TYPE_CHECKING:
-    from optprobe.certificates import Verdict
+    from optprobe.certificates import Certificate, Verdict
     from optprobe.certificates.exact import ExactVerdict
 
 HELP = "check a certificate against its data: exit 0 accepted, 1 rejected, 2 unusable input, 3 undecided"
 LIMITS = ("time_limit", "memory_limit")
-NAMING = ("basis", "heads")
-"""What says in a scope that a column is something else than a neuron (`certificates.columns`)."""
+NAMING = ("basis", "heads", "layers")
+"""What says in a scope that a column is something else than a neuron of one layer (`formulations.columns`)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,20 +67,27 @@ def refuse_without_data(arguments: argparse.Namespace, names: Iterable[str]) -> 
 
 def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
     """The verdict on the certificate that the arguments name; of a store, its manifest is compared with the scope."""
+    from formulations.columns import layers_of
+    from optprobe.activations.summaries.moments_store import is_moment_store
     from optprobe.certificates import Certificate, Verdict
 
     try:
-        scope = Certificate.load(arguments.certificate).claim.author.scope
+        certificate = Certificate.load(arguments.certificate)
+        scope = certificate.claim.author.scope
         split = split_of(scope)
         said = scope.get("basis")
         if arguments.data.is_dir():
             arguments.basis = arguments.basis or _call_of(said)
             arguments.feature = arguments.feature or _said(scope, "feature", str)
-            arguments.layer = _said(scope, "layer", int) if arguments.layer is None else arguments.layer
+            if arguments.layer is arguments.layers is None:
+                several = () if is_moment_store(arguments.data) else tuple(layer for layer, _ in layers_of(scope))
+                arguments.layers = [several] if several else None
+                arguments.layer = None if several else _said(scope, "layer", int)
     except CertificateRejected as rejected:
         return Verdict("rejected", str(rejected))
     if (found := read_moments(arguments)) is not None:
-        return _checker(arguments)(arguments.certificate, moments=found[0], source=found[1])
+        misnamed = _misnamed(certificate, found[1], of_store=True)
+        return misnamed or _checker(arguments)(arguments.certificate, moments=found[0], source=found[1])
     data = read_data(arguments, split)
     if said is not None and arguments.basis is not None and dict(data.scope["basis"]) != said:
         raise InputError(
@@ -89,10 +96,28 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
             "optprobe export --basis writes them where the certificate was made"
         )
     source = data.scope if arguments.data.is_dir() else None
-    if source is not None and (other := [name for name in NAMING if (name in scope) != (name in source)]):
-        says, has = ("says", "has none") if other[0] in scope else ("says none of", f"has {source[other[0]]!r}")
-        return Verdict("rejected", f"the scope {says} {other[0]}, by which columns are named, and the store {has}")
+    if misnamed := _misnamed(certificate, data.scope, of_store=source is not None):
+        return misnamed
     return _checker(arguments)(arguments.certificate, data.X_train, data.y_train, data.w_train, source=source)
+
+
+def _misnamed(certificate: Certificate, has: Mapping[str, Any], of_store: bool) -> Verdict | None:
+    """A rejection where columns would pass for something else: of a store by `NAMING`, of a file by its layers."""
+    from formulations.columns import columns_of
+    from optprobe.certificates import Verdict
+
+    claim, scope = certificate.claim, certificate.claim.author.scope
+    if of_store and (other := [name for name in NAMING if (name in scope) != (name in has)]):
+        says, there = ("says", "has none") if other[0] in scope else ("says none of", f"has {has[other[0]]!r}")
+        return Verdict("rejected", f"the scope {says} {other[0]}, by which columns are named, and the store {there}")
+    if "layers" in has and (scope.get("layers") != has["layers"] or "layer" in scope):
+        said = {name: scope[name] for name in ("layer", "layers") if name in scope}
+        return Verdict("rejected", f"the scope says of layers {said or 'nothing'}, and the data have {has['layers']}")
+    if (of_store or "layers" in has) and scope.get("groups") == "layer":
+        of_each = columns_of(has, claim.data.n_neurons).layer_of_each
+        if claim.problem.groups is None or certificate.arrays["groups"].tolist() != of_each:
+            return Verdict("rejected", "the scope says that the groups are the layers, and they are others")
+    return None
 
 
 def _call_of(basis: Any) -> str | None:

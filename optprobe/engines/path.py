@@ -46,7 +46,7 @@ class Solutions(Shown, Mapping[Name, Solution]):
 
     def _table(self) -> Table:
         rows = [
-            (str(name), ", ".join(map(str, s.support)), f"{s.upper_bound:.9g}", f"{s.lower_bound:.9g}", s.engine)
+            (str(name), s.problem.columns.names(s.support), f"{s.upper_bound:.9g}", f"{s.lower_bound:.9g}", s.engine)
             for name, s in self.items()
         ]
         return [(self.name_of_names, "neurons", "objective", "at least", "engine"), *rows]

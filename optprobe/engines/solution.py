@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 
 from formulations import ProbeProblem
+from formulations.columns import Columns
 from formulations.shown import Shown, Table, facts
 from optprobe.certificates import Certificate, checker
 from optprobe.certificates.checker import Author, Result
@@ -95,7 +96,7 @@ class Solution(Shown):
 
     @property
     def status_sentence(self) -> str:
-        forced = ", ".join(map(str, self.problem.forced))
+        forced = self.problem.columns.names(self.problem.forced)
         sets = f"{self.problem.k} neurons" + (f" with {forced} in it" if forced else "")
         return self.status.value.format(sets=sets, tolerance=self.tolerance)
 
@@ -115,20 +116,22 @@ class Solution(Shown):
             Author(self.engine, self.regime, described_scope, versions()),
         )
 
-    def without(self, *neurons: int, time_limit: float | None = None) -> Solution:
-        """The best support if some neurons may not be used, with a certificate of its own.
+    def without(self, *neurons: int | str, time_limit: float | None = None) -> Solution:
+        """The best support if some neurons, by number or name, may not be used, with a certificate of its own.
 
         Raises `InputError` for neurons that may not be used anyway, or where none would be left.
         """
-        if forced := sorted(set(neurons) & set(self.problem.forced)):
-            raise InputError(f"neuron {forced[0]} is forced: state a problem that does not force it")
-        if strange := sorted(set(neurons) - set(map(int, self.problem.candidates))):
+        columns = self.problem.columns
+        left_out = sorted(map(columns.column, neurons))
+        if forced := sorted(set(left_out) & set(self.problem.forced)):
+            raise InputError(f"neuron {columns.name(forced[0])} is forced: state a problem that does not force it")
+        if strange := sorted(set(left_out) - set(map(int, self.problem.candidates))):
             raise InputError(f"neuron {strange[0]} is none of those that may be used: leave it out")
-        if not len(np.setdiff1d(self.problem.candidates, neurons)):
+        if not len(np.setdiff1d(self.problem.candidates, left_out)):
             raise InputError("no neuron would be left: name fewer")
         allowed = self.problem.among or range(self.problem.n_neurons)
-        stated = self.problem.narrowed(np.setdiff1d(allowed, neurons))
-        kept = [neuron for neuron in self.support if neuron not in neurons][: stated.size]
+        stated = self.problem.narrowed(np.setdiff1d(allowed, left_out))
+        kept = [neuron for neuron in self.support if neuron not in left_out][: stated.size]
         return self.solver(stated, "auto", time_limit, self.tolerance, (kept,))
 
     def indispensability(self, time_limit: float | None = None) -> dict[int, tuple[float, float]]:
@@ -158,14 +161,14 @@ class Solution(Shown):
         return {"coef": self.coef, **of_pool}
 
     def _line(self) -> str:
-        return f"neurons {list(self.support)}: {self.status_sentence}"
+        return f"neurons [{self.problem.columns.names(self.support)}]: {self.status_sentence}"
 
     def _table(self) -> Table:
         return facts(
             {
                 "objective": f"{self.upper_bound:.9g}",
                 "every other set": f"at least {self.lower_bound:.9g} (gap {self.gap:.2g})",
-                **({} if self.pool is None else _facts(self.pool)),
+                **({} if self.pool is None else _facts(self.pool, self.problem.columns)),
                 "engine": f"{self.engine}: {self.why}",
                 "regime": self.regime,
                 "seconds": f"{sum(self.seconds.values()):.2f}",
@@ -180,13 +183,13 @@ def _stated(pool: Pool) -> checker.Pool:
     )
 
 
-def _facts(pool: Pool) -> dict[str, str]:
+def _facts(pool: Pool, columns: Columns) -> dict[str, str]:
     """What is printed of a pool."""
-    best, roles = pool.sets[0], pool.roles
+    best, roles = columns.names(pool.sets[0].support), pool.roles
     needed = [neuron for neuron, role in roles.items() if role == "indispensable"]
     return {
-        "near-optimal sets": f"{len(pool.sets):,}, of {len(roles):,} neurons; the best is {list(best.support)}",
+        "near-optimal sets": f"{len(pool.sets):,}, of {len(roles):,} neurons; the best is [{best}]",
         "without them": f"every set is at least {pool.rest:.9g}",
         **({} if pool.margin is None else {"margin": f"{pool.margin:.3g}" + (": unique" if pool.unique else "")}),
-        "indispensable": ", ".join(map(str, needed)) if needed else "no neuron",
+        "indispensable": columns.names(needed) if needed else "no neuron",
     }

@@ -22,7 +22,7 @@ from optprobe.registry.folder import INDEX, LOCK, Stamp, certificate_path, conte
 from optprobe.registry.notes import read_note
 from optprobe.registry.record import pool_key, problem_key, record_of
 
-VERSION = 3
+VERSION = 4
 """To be raised where tables or records change."""
 PATIENCE = 10.0
 """Seconds to wait for another process that brings the index up to date; then an index in memory answers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from formulations.columns import columns_of, layer_of
 from optprobe.certificates.checker import Claim, Rows, canonical
 from optprobe.certificates.citation import achieved, relative_gap
 
@@ -20,6 +21,7 @@ def record_of(sha256: str, claim: Claim) -> dict[str, Any]:
         "id": sha256[:ID],
         "sha256": sha256,
         **{name: scope.get(name) for name in SCOPE},
+        "layer": layer_of(scope),
         "k": problem.k,
         "loss": problem.loss,
         "ridge": problem.ridge,
@@ -29,6 +31,7 @@ def record_of(sha256: str, claim: Claim) -> dict[str, Any]:
         "n_rows": claim.data.n_rows,
         "n_neurons": claim.data.n_neurons,
         "support": list(result.support),
+        "neurons": columns_of(scope, claim.data.n_neurons).names(result.support),
         "upper_bound": result.upper_bound,
         "lower_bound": result.lower_bound,
         "gap": result.upper_bound - result.lower_bound,

@@ -260,7 +260,7 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
     verified = {True: "yes", False: "rejected", None: "not here"}[row["verified"]]
     return (
         *(row[name] for name in ("id", "model", "feature", "layer", "loss")),
-        *(f"{row['ridge']:g}", row["k"], ", ".join(map(str, row["support"])), f"{row['upper_bound']:.9g}"),
+        *(f"{row['ridge']:g}", row["k"], row["neurons"], f"{row['upper_bound']:.9g}"),
         *(row["status"], verified + ("; superseded" if row["superseded"] else "")),
     )
 

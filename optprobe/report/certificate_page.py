@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from formulations.columns import columns_of, layer_of
 from optprobe.certificates import Certificate
 from optprobe.certificates.checker import Claim, Member, Pool, Statement, Tree
-from optprobe.certificates.citation import bibtex, sentence, swhid
+from optprobe.certificates.citation import bibtex, sentence, swhid, without_folders
 from optprobe.engines import METHODS
 from optprobe.report.entries import Entry, words_of
 from optprobe.report.words import DATA
@@ -90,16 +91,17 @@ def stated(statement: Mapping[str, Any]) -> Statement | None:
 def claimed(claim: Claim) -> tuple[tuple[str, str], ...]:
     """The parts of a claim that nobody verified here, in the words of a statement."""
     problem, result, data = claim.problem, claim.result, claim.data
+    columns = columns_of(without_folders(claim.author.scope), data.n_neurons)
     digests = {name: getattr(data, name, None) for name in ("X", "y", "weights", "moments")}
     unit = ", in units of the target's variance" if claim.of_target else ""
     among = "all columns" if problem.among is None else f"{len(problem.among):,} columns"
-    among += f", with {', '.join(map(str, problem.forced))} in every set" if problem.forced else ""
+    among += f", with {columns.names(problem.forced)} in every set" if problem.forced else ""
     return (
         ("data", f"{data.n_rows:,} {data.kind} x {data.n_neurons:,} columns"),
         *((f"sha256 of {name}", value) for name, value in digests.items() if value),
         ("problem", f"{problem.loss} loss, ridge {problem.ridge:g}, class weights {problem.class_weight}{unit}"),
         ("sets", f"at most {problem.k} of {among}"),
-        ("the set", f"{list(result.support)}: F is claimed to be at most {result.upper_bound:.12g}"),
+        ("the set", f"[{columns.names(result.support)}]: F is claimed to be at most {result.upper_bound:.12g}"),
         ("all others", f"F is claimed to be at least {result.lower_bound:.12g}"),
         ("gap", f"{result.upper_bound - result.lower_bound:.3g}, tolerance {result.tolerance:g}"),
     )
@@ -108,17 +110,19 @@ def claimed(claim: Claim) -> tuple[tuple[str, str], ...]:
 def solve_command(claim: Claim) -> str | None:
     """The command that solves the problem again; None where it needs more than a feature and layer of a store."""
     scope, problem = claim.author.scope, claim.problem
-    feature, layer = scope.get("feature"), scope.get("layer")
+    feature, layer, columns = scope.get("feature"), layer_of(scope), columns_of(scope, claim.data.n_neurons)
+    layers = f"--layers {layer.replace(', ', ',')}" if columns.layers else f"--layer {layer}"
     split = scope.get("split", {"test_share": 0.3, "seed": 0})
-    if type(feature) is not str or type(layer) is not int or problem.among is not None or claim.data.kind != "rows":
+    known = type(layer) is int or columns.layers
+    if type(feature) is not str or not known or problem.among is not None or claim.data.kind != "rows":
         return None
     if split != {"test_share": 0.3, "seed": 0} or problem.groups is not None:
         return None
     engine = claim.author.engine
     method = f" --method {engine}" if engine in METHODS else ""
-    force = f" --force {','.join(map(str, problem.forced))}" if problem.forced else ""
+    force = f" --force {','.join(map(columns.name, problem.forced))}" if problem.forced else ""
     return (
-        f"optprobe solve {DATA} --feature {shlex.quote(feature)} --layer {layer} --k {problem.k} "
+        f"optprobe solve {DATA} --feature {shlex.quote(feature)} {layers} --k {problem.k} "
         f"--loss {problem.loss} --ridge {problem.ridge!r} --class-weight {problem.class_weight}{force}{method}"
     )
 

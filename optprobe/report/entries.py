@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from formulations.columns import Columns, columns_of
 from optprobe.cases import Case, CaseStudy, Setting
 from optprobe.cases.study import REGISTRY
 from optprobe.certificates.checker import Claim, canonical
 from optprobe.certificates.citation import without_folders
-from optprobe.certificates.columns import Columns, columns_of
 from optprobe.errors import CertificateRejected, InputError
 from optprobe.registry import Registry
 from optprobe.registry.folder import contents, note_path
@@ -63,8 +63,17 @@ class Entry:
 
     @property
     def layer(self) -> str:
-        """Its number, in the author's words."""
+        """Its number, in the author's words; of several side by side such as 0-29."""
         return words_of(self.record["layer"])
+
+    @property
+    def columns(self) -> Columns:
+        """What the columns are, in the author's words."""
+        return columns_of(without_folders(self.claim.author.scope), self.claim.data.n_neurons)
+
+    def of_layer(self, column: int) -> tuple[int, int]:
+        """The layer of a column, which must be known, and the number of its neuron there."""
+        return self.columns.place(column) if self.columns.layers else (int(self.layer), column)
 
     @property
     def setting(self) -> Setting:
@@ -195,7 +204,9 @@ class Results:
 
     def layer_name(self, entry: Entry) -> str:
         """The layer in words, with its source where there are several."""
-        return f"layer {entry.layer}" + (f", {entry.source}" if len(self.sources) > 1 else "")
+        return f"layer{'s' if entry.columns.layers else ''} {entry.layer}" + (
+            f", {entry.source}" if len(self.sources) > 1 else ""
+        )
 
 
 def results_of(cases: Iterable[Case], registry: Registry, draws: Sequence[int] = ()) -> Results:
@@ -293,7 +304,7 @@ def _entry(registry: Registry, record: Mapping[str, Any], case: Case | None) -> 
     claim = registry.certificate(sha256).claim
     source = f"{words_of(record['model'])} on {words_of(record['dataset'])}"
     columns = columns_of(without_folders(claim.author.scope), claim.data.n_neurons)
-    source = source if columns == Columns() else f"{columns.all} of {source}"
+    source = source if columns.noun == Columns.noun else f"{columns.all} of {source}"
     note = read_note(note_path(registry.folder, sha256), sha256, claim)
     return Entry(record, claim, note, registry.path(sha256), case, source)
 

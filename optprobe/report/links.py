@@ -45,5 +45,5 @@ class Links:
         found: list[Link] = []
         for neuron in neurons:
             to = self.neuron(entry.place, neuron) if (entry.place, neuron) in self.shown else None
-            found += [Link(", "), Link(str(neuron), to)]
+            found += [Link(", "), Link(entry.columns.name(neuron), to)]
         return found[1:] or [Link("none")]

@@ -119,7 +119,7 @@ class Store:
         return cls(activations, Texts(load(dataset), load_tokenizer(*source)), loaded)
 
     def has(self, entry: Entry) -> bool:
-        """Whether a certificate says that it is about the model, hook and dataset of this store, at a layer of it."""
+        """Whether a certificate says that it is about the model, hook and dataset of this store, at layers of it."""
         manifest, scope = self.activations.manifest, entry.claim.author.scope
         here = {
             "model": manifest.get("model"),
@@ -128,9 +128,10 @@ class Store:
             "dataset_digest": manifest["dataset"].get("digest"),
         }
         same = all(scope[name] == value for name, value in here.items() if scope.get(name) is not None)
-        layer = scope.get("layer")
-        matrix = self.activations.matrices.get(layer) if type(layer) is int else None
-        return same and matrix is not None and matrix.shape[1] == entry.claim.data.n_neurons
+        of_one = ((layer, entry.claim.data.n_neurons),) if type(layer := scope.get("layer")) is int else ()
+        layers, matrices = entry.columns.layers or of_one, self.activations.matrices
+        there = all(layer in matrices and matrices[layer].shape[1] == width for layer, width in layers)
+        return same and there and bool(layers)
 
     def describe(self, layer: int, neurons: Sequence[int], features: Sequence[Sequence[str]]) -> list[NeuronDetails]:
         """

@@ -162,7 +162,7 @@ class Site:
             details = self._details([of_layer[neuron] for neuron in neurons], neurons)
             for neuron, found in zip(neurons, details):
                 entries, path = of_layer[neuron], self.links.neuron(place, neuron)
-                title = f"neuron {neuron} of {self.results.layer_name(entries[0])}"
+                title = f"neuron {entries[0].columns.name(neuron)} of {self.results.layer_name(entries[0])}"
                 yield (
                     path,
                     self._page(
@@ -172,21 +172,28 @@ class Site:
                         optima=certified_table(entries, self.links, "Optima in which it stands", True),
                         details=found,
                         has_texts=self.store is not None and self.store.texts is not None,
-                        correlated=None if found is None else self._correlated(found, entries[0]),
+                        correlated=None if found is None else self._correlated(found, entries[0], neuron),
                     ),
                 )
 
     def _details(self, standing: list[list[Entry]], neurons: list[int]) -> list[NeuronDetails | None]:
-        """What the store says of neurons of one layer; None each, where it is about something else."""
+        """What the store says of neurons of one place; None each, where it is about something else."""
         first = standing[0][0]
         if self.store is None or not self.store.has(first):
             return [None] * len(neurons)
         features = [list(dict.fromkeys(entry.feature for entry in entries)) for entries in standing]
-        return [*self.store.describe(int(first.layer), neurons, features)]
+        found: dict[int, NeuronDetails | None] = {}
+        for layer, part in groupby(zip(neurons, features), lambda one: first.of_layer(one[0])[0]):
+            of_layer = dict(part)
+            within = [first.of_layer(neuron)[1] for neuron in of_layer]
+            found |= zip(of_layer, self.store.describe(layer, within, [*of_layer.values()]))
+        return [found[neuron] for neuron in neurons]
 
-    def _correlated(self, found: NeuronDetails, entry: Entry) -> Table:
+    def _correlated(self, found: NeuronDetails, entry: Entry, neuron: int) -> Table:
+        start = neuron - entry.of_layer(neuron)[1]
         rows = [
-            Row.of((Cell.of(self.links.neurons(entry, [other])), f"{value:+.3f}")) for other, value in found.correlated
+            Row.of((Cell.of(self.links.neurons(entry, [start + other])), f"{value:+.3f}"))
+            for other, value in found.correlated
         ]
         return Table("Neurons of this layer that go with it most", ("neuron", "correlation"), rows)
 

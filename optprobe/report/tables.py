@@ -65,7 +65,7 @@ def certified_table(entries: Sequence[Entry], links: Links, caption: str, with_f
     rows = []
     for entry in entries:
         setting = [f"{entry.setting.loss}, {entry.setting.ridge:g}, {entry.setting.class_weight}"] * with_feature
-        layer = links.results.layer_name(entry).removeprefix("layer ")
+        layer = links.results.layer_name(entry).removeprefix("layer").removeprefix("s").lstrip()
         feature = [Link(entry.feature, links.feature(entry.feature))] * with_feature
         rows.append(
             Row.of(
@@ -189,7 +189,7 @@ def neurons_table(entries: Sequence[Entry], links: Links) -> Table:
         Row.of(
             (
                 links.neurons(of_layer[place], [neuron]),
-                links.results.layer_name(of_layer[place]).removeprefix("layer "),
+                links.results.layer_name(of_layer[place]).removeprefix("layer").removeprefix("s").lstrip(),
                 f"{count} of {totals[place]}",
                 "yes" if count == totals[place] else "no",
             ),

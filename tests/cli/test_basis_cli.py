@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sealing import altered
 
+from formulations.columns import Columns, columns_of
 from optprobe.activations import activations_of
 from optprobe.certificates import Certificate
-from optprobe.certificates.columns import Columns, columns_of
 from optprobe.cli.main import main
 
 RNG = np.random.default_rng(4)

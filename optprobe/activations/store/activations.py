@@ -112,18 +112,27 @@ class Activations(Shown):
         InputError
             If there is no such feature, target or layer.
         """
-        if feature not in self.labels and feature not in self.targets:
-            there = ", ".join((*self.features, *self.targets))
-            raise InputError(f"there is no feature {feature!r} among these activations, only {there}")
-        if layer not in self.matrices:
-            raise InputError(f"there is no layer {layer} among these activations, only {_listing(self.layers)}")
+        rows, y = self.rows_of(feature)
+        self.check_layers((layer,))
+        return self.matrices[layer].rows(rows), y, self.group[rows]
+
+    def rows_of(self, feature: str) -> tuple[NDArray[np.int64], NDArray[np.int8] | NDArray[np.float64]]:
+        """Return the rows of one feature, or target, and its labels or values there; raises as `select` does."""
         if feature in self.labels:
-            y: NDArray[Any] = self.labels[feature]
-            rows = np.flatnonzero(y)
-        else:
-            y = self.targets[feature]
-            rows = np.flatnonzero(~np.isnan(y))
-        return self.matrices[layer].rows(rows), y[rows], self.group[rows]
+            labels = self.labels[feature]
+            rows = np.flatnonzero(labels)
+            return rows, labels[rows]
+        if feature in self.targets:
+            values = self.targets[feature]
+            rows = np.flatnonzero(~np.isnan(values))
+            return rows, values[rows]
+        there = ", ".join((*self.features, *self.targets))
+        raise InputError(f"there is no feature {feature!r} among these activations, only {there}")
+
+    def check_layers(self, layers: Iterable[int]) -> None:
+        """Raise `InputError` where one of these layers is not among the activations."""
+        if (strange := next((layer for layer in layers if layer not in self.matrices), None)) is not None:
+            raise InputError(f"there is no layer {strange} among these activations, only {_listing(self.layers)}")
 
     def save(self, folder: str | Path) -> None:
         """

@@ -6,9 +6,12 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from os import cpu_count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from formulations import Origin
+from formulations.columns import columns_of, layer_of, layers_of, stated_layers
 from formulations.shown import Shown, Table, facts
+from formulations.validation import dense
 from optprobe.activations.store.activations import Activations
 from optprobe.activations.store.manifest import hook_of
 from optprobe.errors import InputError
@@ -27,7 +32,7 @@ from optprobe.files import write_file
 TEST_SHARE, SEED = 0.3, 0
 """The split of a store where nothing else is said."""
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
-_WORDS = ("feature", "target", "layer", "basis")
+_WORDS = ("feature", "target", "layer", "layers", "basis")
 """Entries of a file that say what its arrays are."""
 _FIELDS = {"sample_weight": "w_train"}
 """Arrays of a file whose attributes have another name."""
@@ -36,12 +41,13 @@ _FIELDS = {"sample_weight": "w_train"}
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelledActivations(Shown):
     """
-    The rows of one feature or target at one layer, for training and, where given, for testing.
+    The rows of one feature or target at one layer, or several, for training and, where given, for testing.
 
     Parameters
     ----------
     X_train : ndarray of float, shape (n_rows, n_neurons)
-        Neuron values, in the type in which they are stored.
+        Neuron values, in the type in which they are stored; of several layers side by side, the lowest first. A sparse
+        matrix of scipy becomes its array.
     y_train : ndarray of float64, shape (n_rows,)
         Labels, -1 or +1; of a target its values.
     w_train : ndarray of float64, shape (n_rows,), or None
@@ -51,8 +57,9 @@ class LabelledActivations(Shown):
     X_test, y_test, group_test : ndarray or None
         The same for the rows of the test part.
     scope : mapping
-        Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split; and the
-        basis of columns that are no neurons (`optprobe.activations.bases`).
+        Where the rows come from: file, or model, revision, layer, hook, feature, dataset, digest and split; in place of
+        layer the widths of several ``layers`` (`formulations.columns.stated_layers`); and the basis of columns that are
+        no neurons (`optprobe.activations.bases`).
     of_target : bool
         Whether what is called feature is a target: y holds real numbers to be predicted, in place of labels.
     """
@@ -66,6 +73,11 @@ class LabelledActivations(Shown):
     group_test: NDArray[np.int64] | None
     scope: Mapping[str, Any]
     of_target: bool = False
+
+    def __post_init__(self) -> None:
+        """Make arrays of sparse matrices."""
+        for name in ("X_train", "X_test"):
+            object.__setattr__(self, name, dense(getattr(self, name)))
 
     @cached_property
     def leakage(self) -> tuple[str, ...]:
@@ -98,8 +110,9 @@ class LabelledActivations(Shown):
         arrays |= (
             {"target": self.scope.get("feature", "")} if self.of_target else {"feature": self.scope.get("feature")}
         )
-        basis = self.scope.get("basis")
-        arrays |= {"layer": self.scope.get("layer"), "basis": None if basis is None else json.dumps(dict(basis))}
+        arrays["layer"] = self.scope.get("layer")
+        for name in ("layers", "basis"):
+            arrays[name] = json.dumps(dict(self.scope[name])) if name in self.scope else None
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **{name: array for name, array in arrays.items() if array is not None})
         return write_file(Path(path), content.getbuffer())
@@ -109,7 +122,7 @@ class LabelledActivations(Shown):
         said = "with targets" if self.of_target else f"({np.mean(self.y_train > 0):.0%} positive)"
         return (
             f"LabelledActivations: {len(self.y_train):,} training rows {said} of "
-            f"{self.X_train.shape[1]:,} neurons, {test}"
+            f"{self.X_train.shape[1]:,} {columns_of(self.scope, self.X_train.shape[1]).all}, {test}"
         )
 
     def _table(self) -> Table:
@@ -122,6 +135,8 @@ def load_labelled(
     layer: int | None = None,
     test_share: float | None = None,
     seed: int | None = None,
+    *,
+    layers: Iterable[int] | str | None = None,
 ) -> LabelledActivations:
     """
     Read a labelled activation matrix.
@@ -130,8 +145,8 @@ def load_labelled(
     ----------
     source : str, Path or Activations
         An `.npz` with the arrays X_train and y_train and, where wanted, X_test, y_test, group_train, group_test,
-        sample_weight, feature and layer; or a store of activations, open or by its folder. An `.npz` that names a
-        target in place of its feature has real numbers as y_train and y_test.
+        sample_weight, feature and layer or layers; or a store of activations, open or by its folder. An `.npz` that
+        names a target in place of its feature has real numbers as y_train and y_test.
     feature : str, optional
         Feature, or target, of the rows. A store of several needs it; an `.npz` that names its own must agree.
     layer : int, optional
@@ -140,6 +155,9 @@ def load_labelled(
         For a store: share of the rows in the test part of `grouped_split` (default 0.3). An `.npz` has its parts.
     seed : int, optional
         For a store: seed of that split (default 0).
+    layers : iterable of int, or "all", optional
+        In place of layer: several of a store, whose neurons are put side by side, the lowest layer first. One layer is
+        as ``layer``. An `.npz` that names its own must agree.
 
     Returns
     -------
@@ -156,47 +174,61 @@ def load_labelled(
     if isinstance(source, Activations) or Path(source).is_dir():
         store = source if isinstance(source, Activations) else Activations.open(source)
         share = TEST_SHARE if test_share is None else test_share
-        return _from_store(store, feature, layer, share, SEED if seed is None else seed)
+        return _from_store(store, feature, _chosen(store, layer, layers), share, SEED if seed is None else seed)
     if test_share is not None or seed is not None:
         raise InputError(f"{source} is no store, and is not split: leave test_share and seed out")
-    return _from_npz(Path(source), feature, layer)
+    return _from_npz(Path(source), feature, layer, layers)
+
+
+def _chosen(store: Activations, layer: int | None, layers: Iterable[int] | str | None) -> tuple[int, ...]:
+    """Return the layers of a store that are asked for, ascending."""
+    if layer is not None and layers is not None:
+        raise InputError("layer names one layer and layers several side by side: give one of the two")
+    if layers is None and layer is None and len(store.layers) > 1:
+        there = ", ".join(map(str, store.layers))
+        raise InputError(
+            f"{store.folder or 'this store'} holds several layers; give one of {there}, or several as layers"
+        )
+    if layers is None:
+        chosen = store.layers[:1] if layer is None else (layer,)
+    else:
+        chosen = store.layers if isinstance(layers, str) and layers == "all" else _numbers_of_layers(layers)
+    store.check_layers(chosen)
+    return chosen
 
 
 def _from_store(
-    store: Activations, feature: str | None, layer: int | None, test_share: float, seed: int
+    store: Activations, feature: str | None, layers: tuple[int, ...], test_share: float, seed: int
 ) -> LabelledActivations:
-    """Read one feature and layer of a store, and split its rows by document."""
+    """Read one feature of a store at some layers, and split its rows by document."""
     where = store.folder or "this store"
     names = (*store.features, *store.targets)
     if feature is None and len(names) > 1:
         raise InputError(f"{where} holds several features; give one of {', '.join(names)}")
-    if layer is None and len(store.layers) > 1:
-        raise InputError(f"{where} holds several layers; give one of {', '.join(map(str, store.layers))}")
     feature = names[0] if feature is None else feature
-    layer = store.layers[0] if layer is None else layer
-    values, labels, group = store.select(feature, layer)
-    store.check((layer,))
-    y, groups = labels.astype(np.float64), group.astype(np.int64)
+    rows, labels = store.rows_of(feature)
+    y, groups = labels.astype(np.float64), store.group[rows].astype(np.int64)
     of_target = feature in store.targets
+    place = _place(store, layers)
     test = grouped_split(groups, None if of_target else y, test_share, seed)
+    train = ~test
+    X_train, X_test = _side_by_side(store, layers, (rows[train], rows[test]))
     dataset = store.manifest["dataset"]
     scope = {
         "model": store.manifest["model"],
         "revision": store.manifest.get("revision"),
-        "layer": layer,
-        **hook_of(store.manifest, layer),
+        **place,
         "feature": feature,
         "dataset": dataset.get("name"),
         "dataset_digest": dataset.get("digest"),
         "split": {"seed": seed, "test_share": test_share},
     }
-    train = ~test
     return LabelledActivations(
-        X_train=values[train],
+        X_train=X_train,
         y_train=y[train],
         w_train=None,
         group_train=groups[train],
-        X_test=values[test],
+        X_test=X_test,
         y_test=y[test],
         group_test=groups[test],
         scope=MappingProxyType(scope),
@@ -204,7 +236,39 @@ def _from_store(
     )
 
 
-def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledActivations:
+def _place(store: Activations, layers: tuple[int, ...]) -> dict[str, Any]:
+    """Return what a scope says of layers and hook point."""
+    hook = hook_of(store.manifest, layers[0])
+    if len(layers) == 1:
+        return {"layer": layers[0], **hook}
+    if "heads" in hook:
+        raise InputError(
+            f"{store.folder or 'this store'} is of attention heads, which are named by their layer: give one"
+        )
+    return {"layers": stated_layers(tuple((layer, store.matrices[layer].shape[1]) for layer in layers)), **hook}
+
+
+def _side_by_side(
+    store: Activations, layers: tuple[int, ...], parts: Sequence[NDArray[np.int64]]
+) -> list[NDArray[np.float32]]:
+    """Return some parts of the rows of layers, each neuron contiguous as it is stored, after a check of the files."""
+    widths = [store.matrices[layer].shape[1] for layer in layers]
+    starts = np.cumsum([0, *widths])
+    wholes = [np.empty((starts[-1], len(rows)), dtype=np.float32).T for rows in parts]
+
+    def read(place: int) -> None:
+        store.check(layers[place : place + 1])
+        for rows, whole in zip(parts, wholes):
+            store.matrices[layers[place]].rows(rows, whole[:, starts[place] : starts[place + 1]])
+
+    with ThreadPoolExecutor(min(len(layers), cpu_count() or 1)) as pool:
+        list(pool.map(read, range(len(layers))))
+    return wholes
+
+
+def _from_npz(
+    path: Path, feature: str | None, layer: int | None, layers: Iterable[int] | str | None
+) -> LabelledActivations:
     """Read and validate the arrays of an `.npz`."""
     arrays = _read_npz(path)
     for name in ("X_train", "y_train"):
@@ -234,7 +298,7 @@ def _from_npz(path: Path, feature: str | None, layer: int | None) -> LabelledAct
         X_test=test,
         y_test=y_test,
         group_test=None if test is None else _vector(path, "group_test", arrays, len(test), np.int64),
-        scope=MappingProxyType(_npz_scope(path, arrays, feature, layer)),
+        scope=MappingProxyType(_npz_scope(path, arrays, feature, layer, layers)),
         of_target=of_target,
     )
 
@@ -339,7 +403,11 @@ def _check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
 
 
 def _npz_scope(
-    path: Path, arrays: Mapping[str, NDArray[Any]], feature: str | None, layer: int | None
+    path: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    feature: str | None,
+    layer: int | None,
+    layers: Iterable[int] | str | None,
 ) -> dict[str, Any]:
     """Return the file's name, and feature and layer where the file or the caller names them; they must agree."""
     scope: dict[str, Any] = {"file": path.name}
@@ -357,17 +425,45 @@ def _npz_scope(
             )
         if (value := stored if stored is not None else asked) is not None:
             scope[name] = value
-    if "basis" in arrays:
-        scope["basis"] = _basis(path, arrays["basis"])
+    scope |= {name: _object(path, name, arrays[name]) for name in ("layers", "basis") if name in arrays}
+    _check_layers(path, scope, arrays["X_train"].shape[1], layers)
     return scope
 
 
-def _basis(path: Path, entry: NDArray[Any]) -> dict[str, Any]:
-    """Return the basis that a file names."""
+def _check_layers(path: Path, scope: Mapping[str, Any], n_columns: int, asked: Iterable[int] | str | None) -> None:
+    """Raise `InputError` where a file names layers that its columns are not of, or others than are asked for."""
+    own = layers_of(scope)
+    if "layers" in scope:
+        if "layer" in scope:
+            raise InputError(f"{path} is of several layers, and of the layer {scope['layer']} too; leave layer out")
+        of = scope.get("basis", {}).get("of", n_columns)
+        if not own or sum(width for _, width in own) != of:
+            raise InputError(f"{path}: 'layers' are no widths of several layers with {of} neurons together")
+    if asked is None or (own and isinstance(asked, str) and asked == "all"):
+        return
+    if not own or _numbers_of_layers(asked) != tuple(layer for layer, _ in own):
+        held = f"layers {layer_of(scope)}" if own else "no several layers by their widths"
+        raise InputError(f"{path} names {held}, and is not chosen from; leave layers out, or give a store")
+
+
+def _numbers_of_layers(layers: Iterable[int] | str) -> tuple[int, ...]:
+    """Return numbers of layers, ascending, after a check."""
+    given = [] if isinstance(layers, str) else list(layers)
+    if not given or not all(isinstance(layer, int | np.integer) and not isinstance(layer, bool) for layer in given):
+        raise InputError(f"layers are {layers!r}: give the numbers of some, such as range(30) or [0, 3], or 'all'")
+    chosen = tuple(sorted(map(int, given)))
+    for one, other in pairwise(chosen):
+        if one == other:
+            raise InputError(f"layers names the layer {one} twice: name it once")
+    return chosen
+
+
+def _object(path: Path, name: str, entry: NDArray[Any]) -> dict[str, Any]:
+    """Return what a file says of its layers or basis."""
     try:
-        basis = json.loads(str(entry))
+        stated = json.loads(str(entry))
     except (ValueError, RecursionError):
-        basis = None
-    if entry.shape != () or not isinstance(basis, dict):
-        raise InputError(f"{path}: 'basis' is no JSON object in one string, as LabelledActivations.save writes it")
-    return basis
+        stated = None
+    if entry.shape != () or not isinstance(stated, dict):
+        raise InputError(f"{path}: {name!r} is no JSON object in one string, as LabelledActivations.save writes it")
+    return stated

@@ -45,7 +45,7 @@ class NeuronMatrix:
         """Type of the values as they are kept."""
         return self.parts[0].dtype
 
-    def rows(self, rows: ArrayLike) -> NDArray[np.float32]:
+    def rows(self, rows: ArrayLike, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """
         Return some rows.
 
@@ -53,6 +53,8 @@ class NeuronMatrix:
         ----------
         rows : array_like of int, shape (m,)
             Which.
+        out : ndarray of float32, shape (m, n_neurons), optional
+            Where they are put.
 
         Returns
         -------
@@ -60,15 +62,16 @@ class NeuronMatrix:
             In memory.
         """
         wanted = np.asarray(rows, dtype=np.int64)
-        values = np.empty((len(wanted), self.shape[1]), dtype=np.float32)
+        values = np.empty((len(wanted), self.shape[1]), dtype=np.float32) if out is None else out
         start = 0
         for part in self.parts:
             stop = start + part.shape[1]
             here = np.flatnonzero((wanted >= start) & (wanted < stop))
-            if len(here) == part.shape[1] and np.array_equal(wanted[here], np.arange(start, stop)):
-                values[here[0] : here[-1] + 1] = part.T
-            elif len(here):
-                values[here] = part[:, wanted[here] - start].T
+            if len(here):
+                together = here[-1] - here[0] == len(here) - 1
+                place = slice(here[0], here[-1] + 1) if together else here
+                whole = len(here) == part.shape[1] and np.array_equal(wanted[here], np.arange(start, stop))
+                values[place] = part.T if whole else part[:, wanted[here] - start].T
             start = stop
         return values
 

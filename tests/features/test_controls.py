@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,16 @@ def test_equal_activation_vectors_are_counted() -> None:
     assert str(found) == "2 of 4 test rows have the activation vector of a training row"
     with pytest.raises(InputError, match="float32 of shape"):
         equal_activations(train, test.astype(np.float64))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_that_differ_in_one_of_many_neurons_are_not_equal(order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optprobe.features.leakage.AT_ONCE", 200)
+    train = np.zeros((20, 90), dtype=np.float32, order=order)
+    test = np.eye(90, dtype=np.float32)
+    assert equal_activations(train, test).rows == 0
+    test[[3, 5, 89]] = -0.0
+    assert equal_activations(train, np.asarray(test, order=order)).rows == 3
 
 
 def test_rows_that_a_causal_model_cannot_tell_apart_are_counted() -> None:

@@ -1,0 +1,60 @@
+"""All 30 layers of SmolLM2-135M as one problem: 46,080 neurons, from a treebank to citations of verified optima."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import optprobe as op
+from optprobe.cli.main import main
+
+FEATURES = ("upos_ADJ", "upos_DET", "upos_NOUN", "upos_VERB")
+LAYERS = os.environ.get("OPTPROBE_LAYERS", "all")
+"""Fewer layers, such as 10-12, take less time and memory."""
+WORDS = 4_250
+
+
+def words_of(treebank: Path, copy: Path) -> Path:
+    """The first sentences of a treebank, of so many words."""
+    kept, words = [], 0
+    for sentence in treebank.read_text(encoding="utf-8").strip().split("\n\n"):
+        words += sum(line[:1].isdecimal() for line in sentence.splitlines())
+        if words > WORDS:
+            break
+        kept.append(sentence)
+    copy.write_text("\n\n".join(kept) + "\n\n", encoding="utf-8")
+    return copy
+
+
+@pytest.mark.real
+def test_three_neurons_of_a_whole_model(
+    smollm: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For four features and k = 1, 2, 3, squared loss: optimal, accepted by the checker, cited by layer and neuron."""
+    monkeypatch.chdir(tmp_path)
+    source = words_of(shared / "data" / "ud" / "en_ewt-ud-dev.cut.conllu", tmp_path / "en.conllu")
+    built = ["--balance", "natural", "--out", "words"]
+    assert main(["features", "build", "part_of_speech", "--source", str(source), *built]) == 0
+    assert (
+        main(["extract", str(smollm), "--dataset", "words", "--layers", LAYERS, "--device", "cpu", "--out", "a"]) == 0
+    )
+    n_layers = len(op.Activations.open("a").layers)
+    assert LAYERS != "all" or n_layers == 30
+    for feature in FEATURES:
+        asked = ["--feature", feature, "--layers", "all", "--loss", "squared", "--k", "1-3", "--json"]
+        capsys.readouterr()
+        assert main(["path", "a", *asked, "--out", "certificates"]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])["path"]
+        assert [one["k"] for one in found] == [1, 2, 3]
+        for one in found:
+            assert one["upper_bound"] - one["lower_bound"] <= 1e-6
+            assert main(["cite", one["certificate"], "--data", "a"]) == 0  # verifies first
+            said = " ".join(capsys.readouterr().out.split())
+            assert f"Among the {1536 * n_layers} neurons of layers " in said
+            assert f"{', '.join(one['neurons'])} attain" in said
+            assert "certified optimal" in said
+        first, *_, last = (one["upper_bound"] for one in found)
+        assert last < first

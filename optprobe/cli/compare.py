@@ -13,6 +13,7 @@ from optprobe.cli.shared import (
     read_problem,
     solve_from,
 )
+from optprobe.errors import InputError
 
 HELP = "set every ranking and search against the certified optimum: objective, regret, overlap, held-out scores"
 
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     problem = read_problem(arguments, read_data(arguments))
     check_comparable(problem)
     scope = problem.origin.scope
+    if problem.columns.layers and (of_neurons := [path for path in arguments.ranking if path.suffix != ".json"]):
+        raise InputError(f"the ranking {of_neurons[0]} numbers neurons of one layer: give --layer, not --layers")
     place = scope.get("feature"), scope.get("layer")
     rankings = {path.stem: read_ranking(path, *place, k=problem.size) for path in arguments.ranking}
     solution = solve_from(arguments, problem)

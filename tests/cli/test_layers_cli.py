@@ -220,6 +220,7 @@ def test_what_cannot_be_is_one_sentence(store: Path, capsys: pytest.CaptureFixtu
         ([*solve, "--layer", "0", "--force", "L0.N1"], "L0.N1 names a neuron of several layers"),
         ([*solve, "--layer", "0", "--groups", "layer"], "need the neurons of several side by side"),
         ([*solve, "--layers", "1", "--groups", "layer"], "need the neurons of several side by side"),
+        (["compare", *solve[1:-2], "--layers", "all", "--ranking", "r.csv"], "r.csv numbers neurons of one layer"),
         (["cite", path, "--layers", "all"], "--layers is about the data"),
     ):
         capsys.readouterr()

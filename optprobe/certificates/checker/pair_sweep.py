@@ -13,8 +13,9 @@ from .bounds import gamma
 from .limits import THREADS, Limits
 from .outcome import Unusable, require
 from .pool import Closed
-from .problem import Problem, U
+from .problem import BLOCK, Problem, U
 from .sets import all_sets, check_open_sets, counted, with_first
+from .wide_sweep import is_wide, wide_sets
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +27,9 @@ def check_pair_sweep(problem: Problem, lower: float, fast: bool) -> str:
     """Squared loss, size <= 6: no set has F below ``lower``, by the pair bound alone. Returns a sentence of counts."""
     columns, fixed = problem.columns, len(problem.forced)
     m, need = len(columns) - fixed, problem.size - fixed
+    if is_wide(m, problem.size):
+        left_open = with_first(fixed, wide_sets(problem, *correlations(problem, lower)))
+        return counted("sweep", m, need, check_open_sets(problem, columns, left_open, lower))
     closed = problem.listed.of_positions(columns[fixed:])
     A, u, Q, least = moments(problem, lower)
     if fixed:
@@ -68,7 +72,22 @@ def sets_left_open(
 
 
 def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, float]:
-    """A, u, Q of `sets_left_open`, and the least conditional variance of a column, rounding counted.
+    """A, u, Q of `sets_left_open`, and the least conditional variance of a column, rounding counted."""
+    columns = problem.columns
+    m, n = len(columns), len(problem.y)
+    problem.limits.room(3.0 * n * m + 4.0 * m * m, "the products of the columns")
+    problem.limits.work(2.0 * n * m * m, "the products of the columns")
+    Z, w = problem.Z[:, columns], problem.w
+    A = Z.T @ (Z * w[:, None])
+    A = (A + A.T) / 2
+    A /= 1 + problem.ridge
+    np.fill_diagonal(A, 1.0)
+    u, Q = correlations(problem, lower)
+    return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
+
+
+def correlations(problem: Problem, lower: float) -> tuple[Floats, float]:
+    """u and Q of `sets_left_open`, rounding counted, also that of an A made from the columns in float64.
 
     ``eps`` bounds, in units of M and c, what A and u differ by from the exact ones. Off the diagonal: 4 gamma(n + 16) W
     for two roundings of each product, the sum, the mean of the two halves and the division. On it A is 1, so M is
@@ -78,20 +97,15 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     The products z y of c are at most W in sum, ``sum w |z y| <= sqrt(sum w z^2 sum w y^2)``: since |y| = 1, or since a
     target has unit square as a column has. So v0 is at most W and the entries of u at most 1, for both, up to 1e-9.
     """
-    columns = problem.columns
-    m, n, k = len(columns), len(problem.y), problem.size
-    problem.limits.room(3.0 * n * m + 4.0 * m * m, "the products of the columns")
-    problem.limits.work(2.0 * n * m * m, "the products of the columns")
-    Z, w = problem.Z[:, columns], problem.w
+    columns, w, n, k = problem.columns, problem.w, len(problem.y), problem.size
     centred = problem.y - (w @ problem.y) / w.sum()
     v0 = float(w @ (centred * centred))
-    A = Z.T @ (Z * w[:, None])
-    A = (A + A.T) / 2
-    off = float(np.abs(np.diagonal(A) - 1).max(initial=0.0))
-    A /= 1 + problem.ridge
-    np.fill_diagonal(A, 1.0)
-    u = Z.T @ (w * centred) / math.sqrt(1 + problem.ridge)
-    mean = float(np.abs(w @ Z).max(initial=0.0))
+    off = 0.0
+    for start in range(0, len(columns), BLOCK):
+        squares = problem.Z.T[columns[start : start + BLOCK]] ** 2 @ w
+        off = max(off, float(np.abs(squares - 1).max()))
+    u = ((w * centred) @ problem.Z)[columns] / math.sqrt(1 + problem.ridge)
+    mean = float(np.abs(w @ problem.Z).max(initial=0.0))
     eps = 1.01 * (4 * gamma(n + 16) * w.sum() + off + (mean + gamma(n + 4)) ** 2)
     reach = math.sqrt(v0 / problem.ridge)
     Q = (
@@ -104,7 +118,7 @@ def moments(problem: Problem, lower: float) -> tuple[Floats, Floats, float, floa
     require(
         eps * k <= 0.01 * problem.ridge, f"rounding ({eps * k:.1g}) is not small against the ridge {problem.ridge:g}"
     )
-    return A, u, Q, 0.98 * problem.ridge / (1 + problem.ridge)
+    return u, Q
 
 
 def besides_first(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .claim import Claim, Rows
-from .data import labels_of, numbers, shares_of, standardised, targets_of, value_digest, weights_of
+from .data import COLUMNS, labels_of, numbers, shares_of, standardised, targets_of, value_digest, weights_of
 from .limits import Limits
 from .outcome import require
 from .pool import Listed, groups_of, without_singles
@@ -78,7 +78,7 @@ def problem_of(
     require(data.weights is None or weight is not None, "the claim is about weighted rows, and the data has no weights")
     require(data.weights is not None or weight is None, "the data has weights, and the claim is about equal ones")
     given = np.ones(n) if weight is None else numbers(weight, "sample_weight", (n,)).astype(np.float64)
-    limits.room(2.0 * n * p + 4.0 * n * min(p, BLOCK), "standardising the data")  # X, Z, and some columns at a time
+    limits.room(n * (p * (1 + X.itemsize / 8) + 8.0 * min(p, COLUMNS)), "standardising the data")
     for name, array, said in (("X", X, data.X), ("y", predicted, data.y), ("weights", given, data.weights)):
         if said is not None:
             found = value_digest(array)

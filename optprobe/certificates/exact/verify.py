@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from optprobe.certificates.exact.quadratic import SquaredSweep
     from optprobe.certificates.exact.sweep import Sweep
 
+MOST_COLUMNS = 8192
+"""Of a sweep over rows: the products of more are too many for balls."""
+
 Facts = dict[str, str | int | float | bool]
 Objective = Callable[[list[int], "np.ndarray", float], "arb"]
 
@@ -97,6 +100,12 @@ def _verify_rows(sealed: Sealed, claim: Claim, data: Data, clock: Clock) -> Prov
     X, y, sample_weight, _ = data
     if X is None or y is None:
         raise InputError("The claim is about rows: give X and y.")
+    among = claim.problem["among"]
+    swept = claim.data["n_neurons"] if among is None else len(among)
+    if claim.proof["kind"] == "sweep" and swept > MOST_COLUMNS:
+        raise Undecided(
+            f"A sweep over {swept:,} columns, more than {MOST_COLUMNS:,}, takes too long in ball arithmetic."
+        )
     rows = as_rows(X, y, sample_weight, claim.of_target)
     stated = claim.data
     if rows.X.shape != (stated["n_rows"], stated["n_neurons"]):

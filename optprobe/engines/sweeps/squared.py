@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import comb
 
@@ -47,6 +47,9 @@ from optprobe.engines.engine import Engine, Task
 from optprobe.engines.incumbents import Incumbents
 from optprobe.engines.kernels import squared as kernels
 from optprobe.engines.outcome import Outcome, SweepProof
+from optprobe.engines.sweeps import wide
+from optprobe.engines.sweeps.gains import LOOSENED, GainSearch, gains
+from optprobe.engines.sweeps.wide import WideSweep
 from optprobe.engines.trees import branch_and_cut
 
 Floats = NDArray[np.float64]
@@ -54,13 +57,12 @@ Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 LARGEST_K = 6
+MOST_COLUMNS = 1 << 15
+"""Whose matrix has 8 GiB."""
 LEAST_RIDGE = {1: 1e-8, 2: 1e-8, 3: 1e-8, 4: 1e-5, 5: 1e-4, 6: 1e-4}
 """By size: below it, rounding would be visible next to the variance of near-duplicates."""
 STRONG = {4: 0.2, 5: 0.3, 6: 0.3}
 """By the number of neurons missing: a neuron is strong that gains more than this share of the gap alone."""
-LOOSENED = 1 - 1e-9
-"""Gaps are multiplied by this before a comparison; rounding is far smaller, and every hit is evaluated exactly."""
-CAPACITY = 1 << 16
 EDGES_A_CALL, PAIRS_A_CALL = 128, 1 << 14
 """Edges, and pairs that are tried with every third neuron, between two looks at the budget."""
 EPSILON = float(np.finfo(np.float64).eps)
@@ -79,6 +81,9 @@ def refuses(problem: ProbeProblem) -> str | None:
         return f"enumeration is for k <= {LARGEST_K}, and k is {problem.k}: use branch_and_cut, with the rows"
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
+    m = len(problem.candidates)
+    if m > MOST_COLUMNS and not wide.suits(problem):
+        return f"enumeration of {problem.size} of {m:,} neurons needs {8e-9 * m * m:.0f} GB: use branch_and_cut"
     least = LEAST_RIDGE[problem.size]
     if problem.ridge < least:
         return f"enumeration needs a ridge of at least {least:g} for {problem.size} neurons, to tell them apart"
@@ -92,13 +97,15 @@ def run(task: Task) -> Outcome:
     """
     if task.budget.over:
         return _unfinished(task, task.incumbents(), {})
-    sweep = Sweep(task)
+    sweep = WideSweep(task) if wide.suits(task.problem) else Sweep(task)
     if sweep.finished():
         n_forced = len(task.problem.forced)
         n_sets = comb(len(task.problem.candidates) - n_forced, task.problem.size - n_forced)
         counts = {"sets": n_sets, **sweep.counts}
         return Outcome(sweep.found.support, sweep.value, SweepProof(), counts, sweep.found.kept)
-    return _unfinished(task, sweep.found, sweep.counts)
+    found, counts = sweep.found, sweep.counts
+    del sweep  # what it knows of the products of neurons, which may be most of the memory
+    return _unfinished(task, found, counts)
 
 
 def _unfinished(task: Task, found: Incumbents, counts: Mapping[str, int]) -> Outcome:
@@ -176,53 +183,30 @@ class Node:
         return u
 
 
-class Sweep:
-    """The normalised moments, sorted by strength, and the incumbents while they improve.
+class Sweep(GainSearch):
+    """Sets of up to six neurons, from the normalised moments of all of them.
 
     Attributes
     ----------
-    columns : ndarray, shape (m,)
-        Indices in X, the neuron of largest |u| first; everything else speaks of positions in this order.
-    A, u : ndarray, shape (m, m) and (m,)
+    A : ndarray, shape (m, m)
         Normalised moments.
-    found : Incumbents
-    q : float
-        The gain that a set must exceed to be of interest.
     """
 
-    def __init__(self, task: Task) -> None:
-        problem = task.problem
-        self.task, self.size = task, problem.size
-        order = np.argsort(-np.abs(problem.cross[problem.candidates]), kind="stable")
-        self.columns, self.v0 = problem.candidates[order], problem.variance
+    def _normalise(self) -> None:
+        problem = self.task.problem
         self.A = problem.gram(self.columns)
-        self.A[np.diag_indices(len(order))] += problem.ridge
+        self.A[np.diag_indices(len(self.columns))] += problem.ridge
         scale = 1.0 / np.sqrt(np.diagonal(self.A))
         self.A *= scale[:, None]
         self.A *= scale
         self.u = problem.cross[self.columns] * scale
-        position = {int(column): at for at, column in enumerate(self.columns)}
-        place = np.array([[position[j] for j in task.incumbent]], dtype=np.int64)
-        objective = (self.v0 - float(self._gains(place)[0])) / 2
-        self.found = replace(task, objective=objective).incumbents()
-        self.q = self.v0 - 2 * self.found.upper
-        self.counts = {"nodes": 0, "pairs": 0, "edges": 0, "evaluated": 0}
-
-    @property
-    def value(self) -> float:
-        """What F of a set must fall below to be of interest."""
-        return self.found.upper
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
-        root = Node(self.A, np.array([np.ones(len(self.u)), self.u, 0 * self.u, 0 * self.u]), (), 0.0, self.size)
-        forced = np.flatnonzero(np.isin(self.columns, self.task.problem.forced))
-        if self.size - len(forced) <= 1:
-            others = np.delete(np.arange(len(self.columns)), forced)
-            last = others[:, None] if self.size > len(forced) else np.zeros((1, 0), dtype=np.int64)
-            self._offer(np.concatenate([np.tile(forced, (len(last), 1)), last], axis=1))
+        if self._at_most_one_is_missing():
             return True
-        for v in forced.tolist():
+        root = Node(self.A, np.array([np.ones(len(self.u)), self.u, 0 * self.u, 0 * self.u]), (), 0.0, self.size)
+        for v in self.forced.tolist():
             arrays = self._given(root, v)
             A, arrays = self._conditioned(root, arrays, ANY)
             root = Node(A, arrays, (*root.prefix, v), root.gained + float(root.u[v] ** 2), root.missing - 1)
@@ -233,33 +217,7 @@ class Sweep:
         return not self.task.budget.over
 
     def _gains(self, sets: Ints) -> Floats:
-        """q of every row of ``sets`` (positions), shape (len(sets),)."""
-        u = self.u[sets][:, :, None]
-        return np.asarray((u * np.linalg.solve(self.A[sets[:, :, None], sets[:, None, :]], u)).sum(axis=(1, 2)))
-
-    def _offer(self, sets: Ints) -> bool:
-        """Evaluate candidate sets; True if they leave less to search for."""
-        self.counts["evaluated"] += len(sets)
-        if not len(sets):
-            return False
-        improved = self.found.offer(np.sort(self.columns[sets], axis=1), (self.v0 - self._gains(sets)) / 2)
-        self.q = self.v0 - 2 * self.found.upper
-        return improved
-
-    def _offer_all(self, prefix: tuple[int, ...], width: int, fill: Callable[[float, Ints], int]) -> None:
-        """Offer every set that ``fill(q, out)`` lists, shape (n, width), with the prefix joined.
-
-        Where the list is longer than its buffer, offer its beginning, and list again against the better incumbent.
-        """
-        out = np.empty((CAPACITY, width), dtype=np.int64)
-        while True:
-            n = fill(self.q, out)
-            found = out[: min(n, len(out))]
-            improved = self._offer(np.insert(found, 0, np.array(prefix)[:, None], axis=1) if prefix else found)
-            if n <= len(out):
-                return
-            if not improved:
-                out = np.empty((4 * len(out), width), dtype=np.int64)
+        return gains(self.A[sets[:, :, None], sets[:, None, :]], self.u[sets])
 
     def _search(self, node: Node) -> None:
         for piece in self._pieces(node):

@@ -1,0 +1,249 @@
+"""The enumeration of very many columns, forced on small problems: against brute force and against the other sweep."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import conformance
+import numpy as np
+import pytest
+from adversarial import KINDS, instances, known
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from formulations import SparseProbeProblem, UnsupportedProblem, fit_supports, sparse_probe_problem
+from optprobe.certificates import verify
+from optprobe.certificates.checker import wide_sweep
+from optprobe.engines import solve
+from optprobe.engines.budget import Budget
+from optprobe.engines.engine import Task, engine_named
+from optprobe.engines.outcome import TreeProof
+from optprobe.engines.sweeps import short, squared, wide
+from optprobe.heuristics.stopping import never
+
+HABITS = ("near ties", "near duplicates", "denormals", "constants", "scales", "outliers", "low rank", "noise")
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every problem is wide, and many tiles."""
+    monkeypatch.setattr(wide, "WIDE", 0)
+    monkeypatch.setattr(wide_sweep, "WIDE", 0)
+    for module in (wide, wide_sweep):
+        monkeypatch.setattr(module, "ROWS", 5)
+        monkeypatch.setattr(module, "COLUMNS", 7)
+    monkeypatch.setattr(wide, "PAIRS_AT_ONCE", 11)
+    for module in (wide, wide_sweep):
+        monkeypatch.setattr(module, "MOST_PAIRS", 40)
+    monkeypatch.setattr(short, "SUMMED", 16)
+    monkeypatch.setattr(wide_sweep, "SUMMED", 16)
+
+
+def awkward(habit: str, seed: int, n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels that a short type might not survive."""
+    rng = np.random.default_rng([HABITS.index(habit), seed])
+    X = rng.standard_normal((n, p))
+    y = np.where(X @ rng.standard_normal(p) + rng.standard_normal(n) > 0, 1.0, -1.0)
+    y[:2] = 1.0, -1.0
+    if habit == "near ties":  # columns that gain alike, to a few units in the last place of float32
+        X = np.where(y[:, None] > 0, 1.0, -1.0) * np.where(rng.random((n, p)) < 0.3, -1.0, 1.0)
+        X *= 1 + 1e-7 * rng.standard_normal((n, p))
+    elif habit == "near duplicates":
+        X[:, 1::2] = X[:, ::2][:, : p // 2] * rng.choice([-1.0, 1.0], p // 2)
+        X[:, 1::2] += 10.0 ** rng.uniform(-9, -2, p // 2) * rng.standard_normal((n, p // 2))
+    elif habit == "denormals":  # standardised, most entries are below what float32 can hold
+        X *= 10.0 ** rng.uniform(-60, 0, (n, p))
+    elif habit == "constants":
+        X[:, rng.random(p) < 0.4] = 7.0
+        X[:, 0], X[0, 1:3] = X[:, 1], 1e6
+    elif habit == "scales":
+        X *= 10.0 ** rng.uniform(-30, 30, p)
+        X += 10.0 ** rng.uniform(-3, 6, p) * X.std(axis=0)
+    elif habit == "outliers":
+        X = rng.standard_t(1.1, (n, p))
+    elif habit == "low rank":
+        X = rng.standard_normal((n, 2)) @ rng.standard_normal((2, p)) + 1e-3 * X
+    elif habit == "noise":  # labels that no column says much of
+        y = rng.permutation(np.where(np.arange(n) < max(1, n // 8), 1.0, -1.0))
+    return X, y
+
+
+def brute_force(problem: SparseProbeProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Every support, and what it gains."""
+    sets = np.array(list(itertools.combinations(problem.candidates, problem.size)))
+    Z, w = problem.Z, problem.w
+    M = Z.T @ (Z * w[:, None]) + problem.ridge * np.eye(problem.n_neurons)
+    c = problem.cross[sets][:, :, None]
+    return sets, (c * np.linalg.solve(M[sets[:, :, None], sets[:, None, :]], c)).sum(axis=(1, 2))
+
+
+class Recording(wide.WideSweep):
+    """A sweep that keeps what it is offered and never lowers its gap."""
+
+    offered: set[tuple[int, ...]]
+
+    def _offer(self, sets: np.ndarray) -> bool:
+        self.offered |= {tuple(sorted(row)) for row in self.columns[sets].tolist()}
+        return False
+
+
+def every_set_above_a_threshold_is_offered(problem: SparseProbeProblem) -> None:
+    sets, gained = brute_force(problem)
+    objective = float(fit_supports(problem, sets[:1]).objective[0])
+    sweep = Recording(Task(problem, tuple(map(int, sets[0])), objective, 1e-6))
+    for q in (0.0, np.median(gained), np.quantile(gained, 0.95), gained.max()):
+        sweep.q, sweep.offered = float(q), set()
+        assert sweep.finished()
+        slack = 1e-11 * gained.max() / problem.ridge
+        for row in sets[gained > q + slack].tolist():
+            assert tuple(row) in sweep.offered, (row, q)
+
+
+@given(st.sampled_from(HABITS), st.integers(0, 10**6), st.integers(1, 3), st.floats(-4, -0.5), st.integers(6, 40))
+@settings(max_examples=80, deadline=None)
+def test_every_set_above_a_threshold_is_offered(habit: str, seed: int, k: int, ridge: float, n: int) -> None:
+    X, y = awkward(habit, seed, n, 14)
+    problem = sparse_probe_problem(X, y, k, loss="squared", ridge=10**ridge)
+    if problem.size:
+        every_set_above_a_threshold_is_offered(problem)
+
+
+@given(st.sampled_from(HABITS), st.integers(0, 10**6), st.integers(1, 3), st.floats(-4, -0.5), st.integers(6, 40))
+@settings(max_examples=60, deadline=None)
+def test_both_sweeps_agree(habit: str, seed: int, k: int, ridge: float, n: int) -> None:
+    X, y = awkward(habit, seed, n, 23)
+    problem = sparse_probe_problem(X, y, k, loss="squared", ridge=10**ridge)
+    if not problem.size:
+        return
+    worst = tuple(map(int, problem.candidates[: problem.size]))
+    task = Task(problem, worst, float(fit_supports(problem, [worst]).objective[0]), 1e-6)
+    one, other = wide.WideSweep(task), squared.Sweep(task)
+    assert one.finished()
+    assert other.finished()
+    assert abs(one.value - other.value) < 1e-12 / problem.ridge
+
+
+def model_like(seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gated columns of a few layers over one hidden state, of which one feature is to be read."""
+    rng = np.random.default_rng([7, seed])
+    n, width = int(rng.integers(20, 90)), int(rng.integers(4, 30))
+    hidden = rng.standard_normal((n, width)) * rng.uniform(0.2, 2, width)
+    gate, up = hidden @ rng.standard_normal((width, p)) - rng.uniform(0, 2, p), hidden @ rng.standard_normal((width, p))
+    X = gate / (1 + np.exp(-gate)) * up
+    y = np.where(hidden[:, 0] + rng.choice([0.1, 1.0]) * rng.standard_normal(n) > 0, 1, -1)
+    y[:2] = 1, -1
+    return X.astype(np.float32), y
+
+
+def check_model_like(seed: int, p: int, k: int) -> None:
+    X, y = model_like(seed, p)
+    problem = sparse_probe_problem(
+        X, y, k, loss="squared", ridge=float(10 ** np.random.default_rng(seed).uniform(-3, -1))
+    )
+    gained = brute_force(problem)[1]
+    assert abs(solve(problem, "enumeration").upper_bound - (problem.variance - gained.max()) / 2) < 1e-9
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_equals_brute_force_on_models(k: int) -> None:
+    for seed in range(12):
+        check_model_like(seed, 40, k)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_equals_brute_force_on_many_models(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide, "ROWS", 50)
+    monkeypatch.setattr(wide, "COLUMNS", 130)
+    for seed in range(100, 200):
+        check_model_like(seed, 80 if k == 3 else 400, k)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_conforms(kind: str, tmp_path: Path) -> None:
+    """Optimum, worst incumbents and a certificate that the wide replay accepts."""
+    for instance in instances("squared", range(6), (kind,), 3):
+        conformance.check_optimum("enumeration", instance, tmp_path)
+
+
+@pytest.mark.parametrize("check", list(conformance.checks()), ids=lambda check: check.__name__)
+def test_conformance(check: conformance.Check, tmp_path: Path) -> None:
+    for kind in ("plain", "duplicates", "weighted"):
+        check("enumeration", known(kind, 100, "squared", 3), tmp_path)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"forced": [4]},
+        {"forced": [2, 9]},
+        {"forbidden": [0, 3, 5]},
+        {"groups": np.arange(30) // 4},
+        {"groups": np.arange(30) // 7 - 1, "forced": [8]},
+    ],
+    ids=str,
+)
+def test_conditions(k: int, conditions: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forced columns, groups and pools: as without the wide sweep, and by certificates that its replay accepts."""
+    if k < len(conditions.get("forced", [])):  # type: ignore[arg-type]
+        return
+    for seed in range(3):
+        X, y = model_like(seed, 30)
+        problem = sparse_probe_problem(X, y, k, loss="squared", ridge=0.02, **conditions)  # type: ignore[arg-type]
+        for wanted in ({}, {"pool": 5}, {"within": 0.02}):
+            solution = solve(problem, "enumeration", **wanted)  # type: ignore[arg-type]
+            assert verify(solution.certificate().save(tmp_path / "a.cert"), X, y).accepted
+            with monkeypatch.context() as patch:
+                patch.setattr(wide, "WIDE", 100)
+                other = solve(problem, "enumeration", **wanted)  # type: ignore[arg-type]
+            assert solution.support == other.support
+            assert abs(solution.upper_bound - other.upper_bound) < 1e-12
+            if solution.pool is not None:
+                assert other.pool is not None
+                assert [one.support for one in solution.pool.sets] == [one.support for one in other.pool.sets]
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_budget_that_ends_in_the_pass_leaves_a_bound(k: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    X, y = model_like(3, 60)
+    problem = sparse_probe_problem(X, y, k, loss="squared", ridge=0.02)
+    optimum = (problem.variance - brute_force(problem)[1].max()) / 2
+    budget, product = Budget(), short.Short.product
+
+    def ending(*of: object) -> object:
+        budget.interrupted = True
+        return product(*of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(short.Short, "product", ending)
+    outcome = squared.run(
+        Task(problem, tuple(range(k)), float(fit_supports(problem, [range(k)]).objective[0]), 1e-6, budget)
+    )
+    assert isinstance(outcome.proof, TreeProof)
+    assert 0 <= outcome.lower <= optimum
+
+
+@given(st.integers(0, 10**6), st.integers(2, 200), st.floats(-40, 0))
+@settings(max_examples=60, deadline=None)
+def test_short_products_err_by_less_than_delta(seed: int, n: int, smallest: float) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((20, n)) * 10.0 ** rng.uniform(smallest, 0, (20, n))
+    vectors /= np.linalg.norm(vectors, axis=1)[:, None]
+    vectors[1], vectors[3] = vectors[0], -vectors[2]
+    with ThreadPoolExecutor(2) as pool:
+        made = short.Short(20, n, lambda part: vectors[part], pool)
+    T = made.product(slice(0, 20), slice(3, 17), never)
+    assert T is not None
+    assert np.abs(T - vectors @ vectors[3:17].T).max() <= made.delta
+
+
+def test_too_many_columns_for_a_matrix_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squared, "MOST_COLUMNS", 20)
+    X, y = model_like(0, 30)
+    problem = sparse_probe_problem(X, y, 4, loss="squared", ridge=0.5)
+    with pytest.raises(UnsupportedProblem, match="enumeration of 4 of 30 neurons needs"):
+        solve(problem, "enumeration")
+    assert engine_named("enumeration").refusal(problem.restated(k=3)) is None
+    assert solve(problem).engine == "branch_and_cut"

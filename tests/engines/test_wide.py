@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,14 @@ from optprobe.engines.sweeps import short, squared, wide
 from optprobe.heuristics.stopping import never
 
 HABITS = ("near ties", "near duplicates", "denormals", "constants", "scales", "outliers", "low rank", "noise")
+
+
+@pytest.fixture(params=[short.Short, short.Half], ids=["float32", "bfloat16"], scope="module")
+def short_type(request: pytest.FixtureRequest) -> Iterator[type]:
+    """The type of the products of a pass."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wide, "fastest", lambda n: request.param)
+        yield request.param
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +110,7 @@ def every_set_above_a_threshold_is_offered(problem: SparseProbeProblem) -> None:
             assert tuple(row) in sweep.offered, (row, q)
 
 
+@pytest.mark.usefixtures("short_type")
 @given(st.sampled_from(HABITS), st.integers(0, 10**6), st.integers(1, 3), st.floats(-4, -0.5), st.integers(6, 40))
 @settings(max_examples=80, deadline=None)
 def test_every_set_above_a_threshold_is_offered(habit: str, seed: int, k: int, ridge: float, n: int) -> None:
@@ -110,6 +120,7 @@ def test_every_set_above_a_threshold_is_offered(habit: str, seed: int, k: int, r
         every_set_above_a_threshold_is_offered(problem)
 
 
+@pytest.mark.usefixtures("short_type")
 @given(st.sampled_from(HABITS), st.integers(0, 10**6), st.integers(1, 3), st.floats(-4, -0.5), st.integers(6, 40))
 @settings(max_examples=60, deadline=None)
 def test_both_sweeps_agree(habit: str, seed: int, k: int, ridge: float, n: int) -> None:
@@ -146,12 +157,14 @@ def check_model_like(seed: int, p: int, k: int) -> None:
     assert abs(solve(problem, "enumeration").upper_bound - (problem.variance - gained.max()) / 2) < 1e-9
 
 
+@pytest.mark.usefixtures("short_type")
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_equals_brute_force_on_models(k: int) -> None:
     for seed in range(12):
         check_model_like(seed, 40, k)
 
 
+@pytest.mark.usefixtures("short_type")
 @pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_equals_brute_force_on_many_models(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +174,7 @@ def test_equals_brute_force_on_many_models(k: int, monkeypatch: pytest.MonkeyPat
         check_model_like(seed, 80 if k == 3 else 400, k)
 
 
+@pytest.mark.usefixtures("short_type")
 @pytest.mark.parametrize("kind", KINDS)
 def test_conforms(kind: str, tmp_path: Path) -> None:
     """Optimum, worst incumbents and a certificate that the wide replay accepts."""
@@ -206,18 +220,20 @@ def test_conditions(k: int, conditions: dict[str, object], tmp_path: Path, monke
                 assert [one.support for one in solution.pool.sets] == [one.support for one in other.pool.sets]
 
 
+@pytest.mark.usefixtures("short_type")
 @pytest.mark.parametrize("k", [2, 3])
 def test_a_budget_that_ends_in_the_pass_leaves_a_bound(k: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     X, y = model_like(3, 60)
     problem = sparse_probe_problem(X, y, k, loss="squared", ridge=0.02)
     optimum = (problem.variance - brute_force(problem)[1].max()) / 2
-    budget, product = Budget(), short.Short.product
+    kind = wide.fastest(problem.n_rows)
+    budget, product = Budget(), kind.product
 
     def ending(*of: object) -> object:
         budget.interrupted = True
         return product(*of)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(short.Short, "product", ending)
+    monkeypatch.setattr(kind, "product", ending)
     outcome = squared.run(
         Task(problem, tuple(range(k)), float(fit_supports(problem, [range(k)]).objective[0]), 1e-6, budget)
     )
@@ -227,13 +243,13 @@ def test_a_budget_that_ends_in_the_pass_leaves_a_bound(k: int, monkeypatch: pyte
 
 @given(st.integers(0, 10**6), st.integers(2, 200), st.floats(-40, 0))
 @settings(max_examples=60, deadline=None)
-def test_short_products_err_by_less_than_delta(seed: int, n: int, smallest: float) -> None:
+def test_short_products_err_by_less_than_delta(short_type: type, seed: int, n: int, smallest: float) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.standard_normal((20, n)) * 10.0 ** rng.uniform(smallest, 0, (20, n))
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     vectors[1], vectors[3] = vectors[0], -vectors[2]
     with ThreadPoolExecutor(2) as pool:
-        made = short.Short(20, n, lambda part: vectors[part], pool)
+        made = short_type(20, n, lambda part: vectors[part], pool)
     T = made.product(slice(0, 20), slice(3, 17), never)
     assert T is not None
     assert np.abs(T - vectors @ vectors[3:17].T).max() <= made.delta
@@ -247,3 +263,15 @@ def test_too_many_columns_for_a_matrix_are_one_sentence(monkeypatch: pytest.Monk
         solve(problem, "enumeration")
     assert engine_named("enumeration").refusal(problem.restated(k=3)) is None
     assert solve(problem).engine == "branch_and_cut"
+
+
+def test_bfloat16_is_used_where_it_is_quicker_and_added_up_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    for worth, chosen in ((0.0, short.Short), (1e9, short.Half)):
+        monkeypatch.setattr(short, "WORTH", worth)
+        short._half_is_worth_it.cache_clear()
+        assert short.fastest(100) is chosen
+    assert short.fastest(short.MOST_SUMMED + 1) is short.Short
+    short._half_is_worth_it.cache_clear()
+    monkeypatch.setattr(short, "_product", lambda a, b: np.full((len(a), len(b)), 0.5))
+    assert short.fastest(100) is short.Short
+    short._half_is_worth_it.cache_clear()

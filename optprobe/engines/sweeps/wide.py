@@ -6,7 +6,7 @@ theta = 2 gap / r. What is forced (one neuron v, where two are missing) is proje
 |a_v|^2, the vectors ``a_i - c x_i a_v``, ``c = (1 - sqrt(1 - m)) / m``, have the products ``rho_ij - x_i x_j`` since
 ``2 c - c^2 m = 1``; divided by ``sqrt(1 - x_i^2)`` they are the a_i of what is left, of norm below 1 again.
 
-**Theorem 1 (short products).** `short.Short` gives T with ``|T_ij - rho_ij| <= delta``.
+**Theorem 1 (short products).** `short.Short`, and `short.Half`, give T with ``|T_ij - rho_ij| <= delta``.
 
 u and the gap are in units of max|u| and its square, so that |u| <= 1.
 
@@ -56,7 +56,7 @@ from optprobe.engines.budget import Progress
 from optprobe.engines.kernels import wide as kernels
 from optprobe.engines.kernels.squared import TAU
 from optprobe.engines.sweeps.gains import CAPACITY, LOOSENED, GainSearch, gains
-from optprobe.engines.sweeps.short import Short
+from optprobe.engines.sweeps.short import fastest
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -89,7 +89,7 @@ class WideSweep(GainSearch):
         The largest conditional |u|.
     c, single : ndarray
         Conditional u in that unit, and the same in float32.
-    short : Short
+    short : Short or Half
         Their normalised rows in a short type.
     """
 
@@ -156,7 +156,7 @@ class WideSweep(GainSearch):
                 rows *= self.width[part, None]
             return rows
 
-        self.short = Short(len(self.rest), len(self.w), block, pool)
+        self.short = fastest(len(self.w))(len(self.rest), len(self.w), block, pool)
 
     def _normal(self, positions: Ints, roots: Floats) -> Floats:
         """The vectors a of the module's text."""

@@ -82,7 +82,7 @@ def refuses(problem: ProbeProblem) -> str | None:
     if not problem.size:
         return "enumeration needs a column that is not constant: use branch_and_cut"
     m = len(problem.candidates)
-    if m > MOST_COLUMNS and not wide.suits(problem):
+    if m > MOST_COLUMNS and not (isinstance(problem, MomentProblem) or wide.suits(problem)):
         return f"enumeration of {problem.size} of {m:,} neurons needs {8e-9 * m * m:.0f} GB: use branch_and_cut"
     least = LEAST_RIDGE[problem.size]
     if problem.ridge < least:

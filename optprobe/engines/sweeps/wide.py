@@ -124,12 +124,18 @@ class WideSweep(GainSearch):
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cpu_count()) as pool:
             self._shorten(pool)
             m = len(self.rest)
-            for done, _ in zip(range(0, m, ROWS), pool.map(self._scan, range(0, m, ROWS))):
-                share = 1 - (max(0, m - done - ROWS) / m) ** 2
-                self.task.report(Progress("enumeration", self.task.proved, self.value, share))
-            pairs, rho = self._taken()
-            list(pool.map(partial(self._complete, pairs, rho), range(0, m, COLUMNS)))
+            whole = 1.0 if self.missing == 2 else 0.5
+            for start, _ in zip(range(0, m, ROWS), pool.map(self._scan, range(0, m, ROWS))):
+                self._report(whole * (1 - (max(0, m - start - ROWS) / m) ** 2))
+            if self.missing == 3:
+                pairs, rho = self._taken()
+                lefts = range(0, m, COLUMNS)
+                for left, _ in zip(lefts, pool.map(partial(self._complete, pairs, rho), lefts)):
+                    self._report(whole + (1 - whole) * min(1.0, (left + COLUMNS) / m))
         return not self.task.budget.over
+
+    def _report(self, done: float) -> None:
+        self.task.report(Progress("enumeration", self.task.proved, self.value, done))
 
     def _shorten(self, pool: ThreadPoolExecutor) -> None:
         """Project out what is forced, and round what is left."""

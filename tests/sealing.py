@@ -25,8 +25,8 @@ def form_of(claim: Mapping[str, Any] | str) -> str:
     """The format that such a claim has, also where it is none."""
     try:
         stated = json.loads(claim) if isinstance(claim, str) else claim
-        parts = stated["result"], stated["problem"], stated["problem"], stated["data"]
-        pooled = any(name in part for name, part in zip(("pool", "groups", "forced", "target"), parts))
+        parts = stated["result"], stated["problem"], stated["problem"], stated["data"], stated["proof"]
+        pooled = any(name in part for name, part in zip(("pool", "groups", "forced", "target", "diagonal"), parts))
     except (ValueError, TypeError, KeyError, RecursionError):
         pooled = False
     return checker.POOL_FORMAT if pooled else checker.FORMAT

@@ -61,11 +61,14 @@ def _proof(proof: Proof) -> Sweep | Tree:
     box = None if proof.reference is None else proof.reference.box
     if not isinstance(proof, TreeProof):
         return Sweep(box)
-    return Tree(box, len(proof.kind), len(proof.point_intercept), len(proof.point_coef), len(proof.duals))
+    sizes = len(proof.kind), len(proof.point_intercept), len(proof.point_coef), len(proof.duals)
+    return Tree(box, *sizes, proof.diagonal is not None)
 
 
 def _tree_arrays(proof: TreeProof) -> dict[str, NDArray[Any]]:
+    diagonal = {} if proof.diagonal is None else {"tree.diagonal": proof.diagonal}
     return {
+        **diagonal,
         "tree.kind": proof.kind,
         "tree.argument": proof.argument,
         "points.start": proof.point_start,

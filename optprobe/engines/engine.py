@@ -10,7 +10,7 @@ from importlib import import_module
 from formulations import MomentProblem, ProbeProblem, SparseProbeProblem, rounding_margin, with_rows
 from optprobe.engines.budget import Budget, Progress, Report
 from optprobe.engines.incumbents import Incumbents, Listed
-from optprobe.engines.outcome import Outcome
+from optprobe.engines.outcome import Floats, Outcome
 from optprobe.errors import InputError
 
 _HOMES = {
@@ -62,6 +62,8 @@ class Task:
         Sets whose F reaches this are of no interest.
     listed : Listed
         Nor are sets that contain one of these.
+    diagonal : ndarray, shape (n_neurons,), optional
+        That of a tree whose proof this one's joins (`TreeProof`): the same is taken here.
     """
 
     problem: ProbeProblem
@@ -74,6 +76,7 @@ class Task:
     most: int = 1
     cap: float = math.inf
     listed: Listed = field(default_factory=Listed)
+    diagonal: Floats | None = None
 
     @property
     def proved(self) -> float:

@@ -28,7 +28,8 @@ class TreeProof:
     screen (the free neurons whose bound, forced inside, reaches the lower bound leave). Dual vectors are numbered:
     first the primal points (sparse coefficients on the standardised neurons and an intercept, whose derivative of the
     loss is the dual vector), then explicit vectors. ``kind`` 3 is a leaf with two neurons missing, all of whose pairs
-    are bounded from ``reference``.
+    are bounded from ``reference``. Where there is a ``diagonal``, shape (n_neurons,), points bound by what it leaves of
+    the curvature.
     """
 
     kind: NDArray[np.int8]
@@ -39,6 +40,7 @@ class TreeProof:
     point_intercept: Floats
     duals: Floats
     reference: Reference | None = None
+    diagonal: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,8 @@ def near_optimal(task: Task, choice: auto.Choice, wanted: Wanted) -> Found | Non
     Found or None
         None where the budget ended before anything was proved beyond the optimum.
     """
-    problem, support = task.problem, choice.outcome.support
+    problem, support, proof = task.problem, choice.outcome.support, choice.outcome.proof
+    task = replace(task, diagonal=proof.diagonal if isinstance(proof, TreeProof) else None)
     search = _Search(task, support, wanted.most)
     best = float(fit_support(problem, support).objective[0])
     epsilon = wanted.epsilon(best)

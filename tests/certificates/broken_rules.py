@@ -170,6 +170,7 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
     "the tree is complete": lambda: _not_required("the tree is incomplete"),
     "open sets reach the lower bound": lambda: _not_required("^the columns .* reach F"),
     "the data are the claim's": lambda: _not_required("is not the claim's"),
+    "a diagonal leaves what is semidefinite": lambda: _with(tree, "taken_out", lambda original: lambda stated, D: D),
     "a pair leaf misses two": lambda: _not_required("columns missing, and must have 2"),
     "a node bound has discounts": lambda: _with(tree, "node_bound", _bound_without("all")),
     "a node bound discounts what is inside": lambda: _with(tree, "node_bound", _bound_without("inside")),

@@ -13,7 +13,7 @@ from sealing import form_of
 
 from formulations import Fits, SparseProbeProblem, fit_support, fit_supports, sparse_probe_problem
 from optprobe.certificates import checker
-from optprobe.certificates.checker.bounds import Duals, duals_of, node_bound
+from optprobe.certificates.checker.bounds import Duals, duals_at, duals_of, node_bound
 from optprobe.certificates.checker.pool import Listed
 from optprobe.certificates.checker.problem import Problem
 from optprobe.certificates.checker.tree import BRANCH, LEAF, SCREEN
@@ -225,8 +225,8 @@ class Case:
         draft.arrays["pool.coef"] = np.concatenate(coef)
         if "tree.kind" in draft.arrays:
             closed = Listed(frozenset(tuple(j for j in one if j not in self.forced) for one in listed))
-            vectors = np.concatenate([self.duals, draft.arrays["duals"]])
-            kinds, arguments = Grown(self.checked.besides(closed), vectors, rest, screens).tree()
+            bounds = self.bounds(draft.arrays["duals"], draft.arrays.get("tree.diagonal"))
+            kinds, arguments = Grown(self.checked.besides(closed), bounds, rest, screens).tree()
             whole = all(len(support) == self.problem.size for support in listed)
             before = [] if whole else [draft.arrays["tree.kind"]], [] if whole else [draft.arrays["tree.argument"]]
             draft.arrays["tree.kind"] = np.concatenate([*before[0], np.array(kinds, np.int8)])
@@ -238,14 +238,20 @@ class Case:
         p, at = self.problem, self.best
         return np.asarray(p.Z[:, self.sets[at]] @ self.fits.coef[at] + self.fits.intercept[at])
 
-    def grown(self, lower: float | None = None, screens: bool = True, at: int | None = None) -> Draft:
-        """A claim by a tree that is grown until it proves it, or cannot."""
+    def grown(
+        self,
+        lower: float | None = None,
+        screens: bool = True,
+        at: int | None = None,
+        diagonal: np.ndarray | None = None,
+    ) -> Draft:
+        """A claim by a tree that is grown until it proves it, or cannot; with a diagonal, whatever that is."""
         draft = self.draft(lower, at)
         sets, p = self.sets, self.problem
         stored = self.fits.dual if self.loss == "hinge" else np.zeros((0, p.n_rows))
         points = 0 if self.loss == "hinge" else len(sets)
-        vectors = np.concatenate([self.duals[:points], stored])
-        kinds, arguments = Grown(self.checked, vectors, draft.claim["result"]["lower_bound"], screens).tree()
+        bounds = self.bounds(stored, diagonal)
+        kinds, arguments = Grown(self.checked, bounds, draft.claim["result"]["lower_bound"], screens).tree()
         width = p.size if points else 0
         draft.arrays |= {
             "tree.kind": np.array(kinds, np.int8),
@@ -257,7 +263,36 @@ class Case:
             "duals": stored.copy(),
         }
         draft.claim["proof"] = {"kind": "tree", "box": None}
+        if diagonal is not None:
+            draft.claim["proof"]["diagonal"], draft.arrays["tree.diagonal"] = True, diagonal.copy()
         return draft.sized()
+
+    def bounds(self, stored: np.ndarray, diagonal: np.ndarray | None = None) -> Duals:
+        """What the points of the fits bound, and stored vectors after them."""
+        of_stored = duals_of(self.checked, stored)
+        if not len(self.duals):
+            return of_stored
+        if diagonal is None:
+            of_points = duals_of(self.checked, self.duals)
+        else:
+            b, columns = np.zeros((len(self.sets), self.X.shape[1])), self.sets
+            np.put_along_axis(b, columns, self.fits.coef, axis=1)
+            of_points = duals_at(self.checked, diagonal, self.duals, b, np.abs(b).sum(axis=1) + 1)
+        value = np.concatenate([of_points.value, of_stored.value])
+        return Duals(value, np.concatenate([of_points.discount, of_stored.discount]))
+
+    @cached_property
+    def largest_diagonal(self) -> np.ndarray | None:
+        """A multiple of 1 / (G^-1)_jj that is all but too large; None where G is singular."""
+        p = self.problem
+        whole, gram = np.zeros(self.X.shape[1]), p.gram(p.candidates)
+        least = np.linalg.eigvalsh(gram)[0] if len(gram) else 0.0
+        if least < 1e-8:
+            return None
+        d = 1 / np.diagonal(np.linalg.inv(gram))
+        root = np.sqrt(d)
+        whole[p.candidates] = d * np.linalg.eigvalsh(gram / root / root[:, None])[0]
+        return np.minimum(whole, 1.0)
 
     @cached_property
     def duals(self) -> np.ndarray:
@@ -281,9 +316,8 @@ class Case:
 class Grown:
     """A tree in preorder by best vectors of a pool; ``lower`` decides where it ends."""
 
-    def __init__(self, problem: Problem, vectors: np.ndarray, lower: float, screens: bool) -> None:
-        self.problem, self.lower, self.screens = problem, lower, screens
-        self.pool: Duals = duals_of(problem, vectors)
+    def __init__(self, problem: Problem, pool: Duals, lower: float, screens: bool) -> None:
+        self.problem, self.pool, self.lower, self.screens = problem, pool, lower, screens
 
     def tree(self) -> tuple[list[int], list[int]]:
         kinds: list[int] = []

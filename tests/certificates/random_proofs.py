@@ -228,8 +228,12 @@ def random_trial(case: Case, rng: np.random.Generator) -> Trial:
     pooled = rng.random() >= 0.25 or _pooled(case, draft, rng)
     exhaustive = rng.random() < 0.04
     slack = WELL_FITTED * (1 + abs(case.optimum))
-    pairs = PAIRS in draft.arrays.get("tree.kind", ())
-    true = not pairs and lower <= case.fits.lower.min() - slack and result["upper_bound"] >= case.objectives[at] + 1e-12
+    unproved = PAIRS in draft.arrays.get("tree.kind", ())
+    taken = draft.arrays.get("tree.diagonal")
+    unproved |= taken is not None and case.largest_diagonal is not None and bool((taken > case.largest_diagonal).any())
+    true = (
+        not unproved and lower <= case.fits.lower.min() - slack and result["upper_bound"] >= case.objectives[at] + 1e-12
+    )
     proved, fast = bool(true and pooled), bool(rng.integers(2))
     trial = Trial(case.X, case.y, case.weight, draft.claim, draft.arrays, exhaustive, proved, fast)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15]))):
@@ -244,7 +248,7 @@ def _draft(case: Case, rng: np.random.Generator, lower: float, at: int) -> Draft
         if "reference" in draft.arrays and rng.random() < 0.5:
             draft.arrays["reference"] *= rng.uniform(-2, 3)
         return draft
-    draft = case.grown(lower, bool(rng.integers(2)), at)
+    draft = case.grown(lower, bool(rng.integers(2)), at, _diagonal(case, rng))
     if case.loss == "logistic" and rng.random() < 0.3:
         draft = case.boxed(draft, float(rng.uniform(0.1, 0.9)))
         kinds = draft.arrays["tree.kind"]
@@ -255,6 +259,15 @@ def _draft(case: Case, rng: np.random.Generator, lower: float, at: int) -> Draft
         draft.arrays["tree.kind"] = kinds
         draft.sized()
     return draft
+
+
+def _diagonal(case: Case, rng: np.random.Generator) -> np.ndarray | None:
+    """A diagonal for some trees of the squared loss, which leaves the moments semidefinite or is too large."""
+    if case.loss != "squared" or rng.random() < 0.4 or case.largest_diagonal is None:
+        return None
+    if rng.random() < 0.3:
+        return np.minimum(case.largest_diagonal * (1 + 10.0 ** rng.uniform(-3, 1)), 1.0)
+    return np.asarray(case.largest_diagonal * (1 - 10.0 ** rng.uniform(-6, 0)))
 
 
 def _pooled(case: Case, draft: Draft, rng: np.random.Generator) -> bool:
@@ -284,6 +297,8 @@ def alter(trial: Trial, rng: np.random.Generator) -> None:
     ways: list[Callable[[Trial, np.random.Generator], None]] = [_number, _claim]
     if tree:
         ways += [_node, _node, _points, _tree]
+    if "tree.diagonal" in trial.arrays:
+        ways.append(_taken)
     ways[int(rng.integers(len(ways)))](trial, rng)
     if tree and rng.random() < 0.95:
         Draft(trial.claim, trial.arrays).sized()
@@ -337,6 +352,17 @@ def _points(trial: Trial, rng: np.random.Generator) -> None:
     else:
         arrays["points.coef"] *= rng.uniform(-1, 3)
         arrays["points.intercept"] += rng.standard_normal()
+
+
+def _taken(trial: Trial, rng: np.random.Generator) -> None:
+    """Another diagonal: larger in all columns or in one, or any."""
+    D, way = trial.arrays["tree.diagonal"], int(rng.integers(4))
+    if way == 0:
+        D *= 1 + float(10.0 ** rng.uniform(-9, 1))
+    elif way == 1:
+        D[int(rng.integers(len(D)))] += float(10.0 ** rng.uniform(-9, 0))
+    else:
+        D[:] = rng.random(len(D)) if way == 2 else D[rng.permutation(len(D))]
 
 
 def _number(trial: Trial, rng: np.random.Generator) -> None:

@@ -102,6 +102,8 @@ def _columns(trial: Trial) -> Iterator[Trial | None]:
             problem["among"] = _without(problem["among"], column)
         if "tree.kind" in arrays:
             _renumber(arrays, column)
+        if "tree.diagonal" in arrays:
+            arrays["tree.diagonal"] = np.delete(arrays["tree.diagonal"], column)
         yield restated(new)
 
 

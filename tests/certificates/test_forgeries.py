@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import forgeries_data
+import forgeries_diagonal
 import forgeries_files
 import forgeries_moments
 import forgeries_trees
@@ -20,11 +21,12 @@ from forging import sealed
 
 from optprobe.certificates import checker, verify
 from optprobe.certificates.checker import check
+from optprobe.certificates.exact import verify_exact
 from optprobe.errors import InputError
 
 ENDLESS = 100.0
 """Seconds after which a check of limits that are so small has none."""
-MODULES = (forgeries_files, forgeries_trees, forgeries_data, forgeries_moments)
+MODULES = (forgeries_files, forgeries_trees, forgeries_data, forgeries_moments, forgeries_diagonal)
 
 
 def outcome(forged: Forged, path: Path) -> tuple[str, str]:
@@ -60,6 +62,21 @@ def test_what_they_were_made_from_is_accepted(loss: str, proof: str, tmp_path: P
     case = usual(loss)
     (tmp_path / "a.cert").write_bytes(honest(case, proof).sealed())
     assert verify(tmp_path / "a.cert", case.X, case.y, exhaustive=proof == "none").accepted
+
+
+def test_a_false_diagonal_would_prove_what_is_false(tmp_path: Path) -> None:
+    """The forgery is worth its name, what it was made from is accepted, and the exact checker sees through all."""
+    case, (_, bound) = forgeries_diagonal.case(), forgeries_diagonal.false_bound()
+    assert bound > case.optimum + 0.05
+    (tmp_path / "a.cert").write_bytes(forgeries_diagonal.honest().sealed())
+    assert verify(tmp_path / "a.cert", case.X, case.y).accepted
+    assert verify_exact(tmp_path / "a.cert", case.X, case.y).accepted
+    names = [name for name in FORGERIES if "diagonal" in name]
+    assert len(names) > 30
+    for name in names:
+        forged = FORGERIES[name]()
+        (tmp_path / "a.cert").write_bytes(forged.content)
+        assert verify_exact(tmp_path / "a.cert", forged.X, forged.y).outcome == "rejected", name
 
 
 def test_there_are_many_of_every_kind() -> None:

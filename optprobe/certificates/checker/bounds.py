@@ -18,6 +18,8 @@ UNDERFLOW = 1e-250
 """Above what underflow adds to any sum here: 2^-1075 for each operation."""
 SUBNORMAL = 2.0**-1022
 """Above what underflow takes off a square."""
+ABOVE = 1.01
+"""More than rounded sums of numbers that are not negative err by, and squares of columns and W differ from 1."""
 
 
 def gamma(n: int) -> float:
@@ -79,6 +81,34 @@ def duals_of(problem: Problem, a: Floats) -> Duals:
     """Make the rows of ``a`` (m, n_rows) feasible, then bound value and discounts from the safe side."""
     a, value = _feasible(problem, a)
     return Duals(value, _discount(problem, a, (problem.w * a) @ problem.Z))
+
+
+def duals_at(problem: Problem, taken: Floats, a: Floats, b: Floats, spread: Floats) -> Duals:
+    """Values and discounts of points with a diagonal taken out, by the theorem of `diagonal`, from the safe side.
+
+    ``a`` (m, n_rows) are their derivatives as computed from at most n_neurons coefficients each, ``b`` (m, n_neurons)
+    the coefficients by column, ``spread`` (m,) the sums of their absolute values and of the intercept's.
+
+    The theorem is about Z b and the constant that makes sum w a = 0, and ``a`` differs from that: by the rounding of
+    predictions and of equal columns added up, gamma_{2p+8} (|Z| |b| + |b0| + |y|) + 2 u |a| in each row, ``rough`` in
+    the weighted norm, and by a constant, which is as large as what is left of sum w a. What they add up to, ``off``,
+    changes g by off (|y| + |a|) + off^2 / 2, and v_j by off times the norm of a column.
+    """
+    a, value = _feasible(problem, a)
+    w, (n, p) = problem.w, problem.Z.shape
+    root = ABOVE * math.sqrt(w.sum())
+    norm = ABOVE * np.sqrt((a * a) @ w + SUBNORMAL)
+    unbalanced = np.abs(a @ w) + gamma(n + 4) * (np.abs(a) @ w) + UNDERFLOW
+    rough = gamma(2 * p + 16) * root * (spread + ABOVE) + 4 * U * norm
+    off = ABOVE * (2 * rough + ABOVE * unbalanced / root) + UNDERFLOW
+    squares = 0.5 * b * b
+    kept, error = squares @ taken, gamma(p + 8) * (squares @ np.abs(taken))
+    error += off * (norm + ABOVE * root + off) + 8 * U * (np.abs(value) + np.abs(kept)) + UNDERFLOW
+    v, shared = (w * a) @ problem.Z, taken * b
+    size = np.abs(v) + np.abs(shared)
+    rest = np.abs(v - shared) + 4 * U * size + (root * (gamma(n + 8) * norm + off) + UNDERFLOW)[:, None]
+    discount = (rest * rest + SUBNORMAL) * ((1 + 16 * U) / (2 * (problem.ridge + taken)))
+    return Duals(value + kept - ABOVE * error, discount)
 
 
 def own_bounds(problem: Problem, sets: NDArray[np.int64], a: Floats) -> Floats:

@@ -178,7 +178,8 @@ def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool,
     if len(own):
         check_open_sets(problem, np.arange(len(problem.candidates)), [own], claim.result.lower_bound)
     if isinstance(claim.proof, Tree) and not exhaustive:
-        return check_trees([(problem.besides(part.listed), part.lower) for part in parts], claim.proof, arrays)
+        left = [(problem.besides(part.listed), part.lower) for part in parts]
+        return check_trees(problem, left, claim.proof, arrays)
     return "; ".join(_prove_part(claim, arrays, problem, fast, exhaustive, part) for part in parts)
 
 

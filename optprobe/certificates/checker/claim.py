@@ -18,7 +18,7 @@ LARGEST_TOLERANCE = 0.01
 LARGEST_BOX = 0.9
 FORMAT = "optprobe-certificate/2"
 POOL_FORMAT = "optprobe-certificate/3"
-"""Of claims about labels without a pool, groups and forced columns, and of all others."""
+"""Of claims about labels without a pool, groups, forced columns and a diagonal, and of all others."""
 MOST_SETS = 10**5
 SWEEPS = {"squared": 6, "logistic": 3, "hinge": 2}
 """The largest k that a sweep of each loss proves."""
@@ -114,13 +114,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Tree:
-    """A branch-and-bound tree of so many nodes, with so many points (of so many entries in all) and dual vectors."""
+    """A branch-and-bound tree of so many nodes, with so many points (of so many entries in all) and dual vectors.
+
+    With a ``diagonal`` its points bound by what is left of the curvature.
+    """
 
     box: float | None
     nodes: int
     points: int
     entries: int
     duals: int
+    diagonal: bool = False
     kind = "tree"
 
 
@@ -161,6 +165,8 @@ class Claim:
             del plain["problem"]["groups"]
         if not self.problem.forced:
             del plain["problem"]["forced"]
+        if not self.with_diagonal:
+            kinds["proof"].pop("diagonal", None)
         return canonical({**kinds, **plain, "author": self.author.as_json()})
 
     @property
@@ -169,10 +175,15 @@ class Claim:
         return isinstance(self.data, Rows) and self.data.target
 
     @property
+    def with_diagonal(self) -> bool:
+        """Whether a diagonal is taken out of the curvature."""
+        return isinstance(self.proof, Tree) and self.proof.diagonal
+
+    @property
     def form(self) -> str:
         """The format of the file: the newer one, which older readers refuse by name, for all that they do not know."""
         plain = self.result.pool is None and self.problem.groups is None and not self.problem.forced
-        return FORMAT if plain and not self.of_target else POOL_FORMAT
+        return FORMAT if plain and not self.of_target and not self.with_diagonal else POOL_FORMAT
 
     @property
     def arrays(self) -> dict[str, tuple[str, Shape]]:
@@ -195,6 +206,8 @@ class Claim:
                 "points.intercept": ("F64", (points,)),
                 "duals": ("F64", (self.proof.duals, self.data.n_rows)),
             }
+        if self.with_diagonal:
+            table["tree.diagonal"] = ("F64", (self.data.n_neurons,))
         return table
 
 
@@ -298,8 +311,13 @@ def _proof(value: Any, problem: Stated) -> Sweep | Tree:
     require(type(value) is dict and value.get("kind") in ("sweep", "tree"), "the proof must be a sweep or a tree")
     if value["kind"] == "sweep":
         return Sweep(_box(entries(value, "the proof", "kind", "box")[1], problem))
-    _, box, *sizes = entries(value, "the proof", "kind", "box", "nodes", "points", "entries", "duals")
-    return Tree(_box(box, problem), *(count(size, "a size of the tree") for size in sizes))
+    names = ["kind", "box", "nodes", "points", "entries", "duals", *(["diagonal"] if "diagonal" in value else [])]
+    _, box, *others = entries(value, "the proof", *names)
+    sizes, diagonal = others[:4], others[4:]
+    require(all(said is True for said in diagonal), "a proof says that it has a diagonal by true, or nothing")
+    require(not diagonal or problem.loss == "squared", f"a diagonal proves squared loss, not {problem.loss} loss")
+    nodes, points, pieces, duals = (count(size, "a size of the tree") for size in sizes)
+    return Tree(_box(box, problem), nodes, points, pieces, duals, bool(diagonal))
 
 
 def _box(value: Any, problem: Stated) -> float | None:

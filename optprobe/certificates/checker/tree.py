@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounds import Duals, derivative, duals_of, node_bound
+from .bounds import Duals, derivative, duals_at, duals_of, node_bound
 from .claim import Tree
+from .diagonal import taken_out
 from .dual_sweep import PairLeaves
 from .outcome import Rejected, require
 from .problem import BLOCK, Problem, U
@@ -26,16 +27,17 @@ KEPT = 8
 """Blocks of dual vectors that are kept: preorder uses neighbours together."""
 
 
-def check_trees(parts: Sequence[tuple[Problem, float]], proof: Tree, arrays: dict[str, Array]) -> str:
+def check_trees(problem: Problem, parts: Sequence[tuple[Problem, float]], proof: Tree, arrays: dict[str, Array]) -> str:
     """Walk a tree for each part, a problem and the bound of its leaves, in preorder. Returns a sentence of counts.
+
+    ``problem`` is that of all parts: they may leave candidates out.
 
     The walk itself rebuilds the nodes, so the leaves cover the search space by construction: a branch has exactly two
     subtrees, and the preorder must end exactly with the last of them, where the tree of the next part begins.
     """
-    problem, _ = parts[0]
-    duals = _DualVectors(problem, proof, arrays)
     n, p = problem.Z.shape
-    problem.limits.work(2.0 * n * p * duals.count + 10.0 * p * proof.nodes, "the tree")
+    problem.limits.work(2.0 * n * p * (proof.points + proof.duals) + 10.0 * p * proof.nodes, "the tree")
+    duals = _DualVectors(problem, proof, arrays)
     nodes = enumerate(zip(arrays["tree.kind"].tolist(), arrays["tree.argument"].tolist()))
     leaves = pairs = 0
     for of_part, lower in parts:
@@ -44,7 +46,8 @@ def check_trees(parts: Sequence[tuple[Problem, float]], proof: Tree, arrays: dic
     end = next(nodes, None)
     require(end is None, f"the tree is complete after {end and end[0]} nodes, and {proof.nodes} are stored")
     by_pairs = f", {pairs} sets bounded as pairs after a prefix" if pairs else ""
-    return f"tree: {leaves} leaves, {duals.count} dual vectors{by_pairs}"
+    taken = ", a diagonal taken out of the curvature" if proof.diagonal else ""
+    return f"tree: {leaves} leaves, {duals.count} dual vectors{by_pairs}{taken}"
 
 
 def _walk(
@@ -128,6 +131,7 @@ class _DualVectors:
 
     A block is evaluated as a whole when it is first met; what is asked for again later is evaluated alone. So no order
     of the nodes takes more than one evaluation a node and one a vector. Number -1 is no vector: it bounds nothing.
+    Where there is a diagonal, points bound by it; their columns are candidates then.
     """
 
     def __init__(self, problem: Problem, proof: Tree, arrays: dict[str, Array]) -> None:
@@ -139,6 +143,10 @@ class _DualVectors:
         require(rises, "the points do not follow each other, or have more entries than there are columns")
         require(((columns >= 0) & (columns < p)).all(), "a point has a column that is not there")
         problem.limits.room((KEPT + 4.0) * BLOCK * (p + problem.Z.shape[0]), "the dual vectors of the tree")
+        self.taken: Floats | None = None
+        if proof.diagonal:
+            require(problem.candidates[columns].all(), "a point has a column that is no candidate")
+            self.taken = taken_out(problem, arrays["tree.diagonal"])
         self.blocks: dict[int, Duals] = {}
         self.met: set[int] = set()
 
@@ -159,13 +167,34 @@ class _DualVectors:
         return float(block.value[place]), block.discount[place]
 
     def _evaluated(self, begin: int, end: int) -> Duals:
-        return duals_of(self.problem, np.array([self._vector(i) for i in range(begin, end)]))
+        first = begin if self.taken is None else min(max(begin, self.points), end)
+        vectors = [self._vector(i) for i in range(begin, end)]
+        stored = duals_of(self.problem, self._rows(vectors[first - begin :]))
+        if self.taken is None or first == begin:
+            return stored
+        p = self.problem.Z.shape[1]
+        b, spread = np.zeros((first - begin, p)), np.zeros(first - begin)
+        for at in range(first - begin):
+            columns, coef, intercept = self._point(begin + at)
+            np.add.at(b[at], columns, coef)
+            spread[at] = np.abs(coef).sum() + abs(intercept)
+        points = duals_at(self.problem, self.taken, self._rows(vectors[: first - begin]), b, spread)
+        return Duals(np.concatenate([points.value, stored.value]), np.concatenate([points.discount, stored.discount]))
+
+    def _rows(self, vectors: list[Floats]) -> Floats:
+        return np.array(vectors).reshape(len(vectors), len(self.problem.y))
+
+    def _point(self, index: int) -> tuple[Array, Floats, float]:
+        part = slice(self.arrays["points.start"][index], self.arrays["points.start"][index + 1])
+        intercept = float(self.arrays["points.intercept"][index])
+        return self.arrays["points.columns"][part], self.arrays["points.coef"][part], intercept
 
     def _vector(self, index: int) -> Floats:
-        """Any vector may serve: the bound is taken where it ends once made feasible, so rounding here is harmless."""
+        """Any vector may serve: the bound is taken where it ends once made feasible, so rounding here is harmless.
+
+        With a diagonal a point stands for its own predictions, and rounding is counted (`diagonal.duals_at`).
+        """
         if index >= self.points:
             return np.asarray(self.arrays["duals"][index - self.points])
-        part = slice(self.arrays["points.start"][index], self.arrays["points.start"][index + 1])
-        columns, coef = self.arrays["points.columns"][part], self.arrays["points.coef"][part]
-        f = self.problem.Z[:, columns] @ coef + self.arrays["points.intercept"][index]
-        return derivative(self.problem.loss, self.problem.y, f)
+        columns, coef, intercept = self._point(index)
+        return derivative(self.problem.loss, self.problem.y, self.problem.Z[:, columns] @ coef + intercept)

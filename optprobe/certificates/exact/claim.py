@@ -51,11 +51,11 @@ def read_claim(sealed: Sealed) -> Claim:
     data, problem = _data(claim["data"]), claim["problem"]
     _problem(problem, data)
     result = _result(claim["result"], problem, data)
-    newer = "pool" in result or "groups" in problem or "forced" in problem or "target" in data
+    proof = _proof(claim["proof"], problem, data)
+    newer = "pool" in result or "groups" in problem or "forced" in problem or "target" in data or "diagonal" in proof
     form = POOL_FORMAT if newer else FORMAT
     if sealed.form != form:
         raise Rejected(f"The file says the format {sealed.form}, and such a claim has the format {form}.")
-    proof = _proof(claim["proof"], problem, data)
     _author(claim["author"])
     return Claim(data, problem, result, proof, claim["author"], _layout(data, problem, result, proof))
 
@@ -183,11 +183,16 @@ def _proof(value: object, problem: dict[str, Any], data: dict[str, Any]) -> dict
     kind = value.get("kind") if type(value) is dict else None
     tree = type(kind) is str and kind == "tree"
     counts = ["nodes", "points", "entries", "duals"] if tree else []
-    proof = _keys(value, "claim's proof", "kind", "box", *counts)
+    more = ["diagonal"] if tree and type(value) is dict and "diagonal" in value else []
+    proof = _keys(value, "claim's proof", "kind", "box", *counts, *more)
     _one_of(proof["kind"], "kind of proof", "sweep", "tree")
     for name in counts:
         _count(proof[name], f"number of {name}")
     loss, k, box = problem["loss"], problem["k"], proof["box"]
+    if more and proof["diagonal"] is not True:
+        raise _refuse("word that its proof has a diagonal")
+    if more and loss != "squared":
+        raise Rejected("A diagonal is given with another loss than the squared one.")
     if box is not None:
         _positive(box, "box", 0.9)
         if loss != "logistic":
@@ -248,4 +253,6 @@ def _layout(data: dict[str, Any], problem: dict[str, Any], result: dict[str, Any
         layout |= {"points.start": ("I64", (points + 1,)), "points.columns": ("I32", (entries,))}
         layout |= {"points.coef": ("F64", (entries,)), "points.intercept": ("F64", (points,))}
         layout |= {"duals": ("F64", (proof["duals"], data["n_rows"]))}
+    if "diagonal" in proof:
+        layout["tree.diagonal"] = ("F64", (data["n_neurons"],))
     return layout

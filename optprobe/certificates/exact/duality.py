@@ -75,10 +75,11 @@ class Duality:
         """A hint (of all rows, in float64) made feasible."""
         a = a[self.rows]
         if self.problem.loss == "squared":
-            return self._centred(exactly(a))
+            return self.centred(exactly(a))
         return self.balanced(exactly(np.clip(-self.y * a, 0.0, 1.0)))
 
-    def _centred(self, a: Balls) -> Feasible:
+    def centred(self, a: Balls) -> Feasible:
+        """Numbers less their weighted mean, of the squared loss."""
         mean = dot(self.w, a) / self.total
         a = [x - mean for x in a]
         weighted = [w * x for w, x in zip(self.w, a)]

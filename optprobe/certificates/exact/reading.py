@@ -21,7 +21,7 @@ from optprobe.certificates.exact.verdict import Rejected, Undecided
 from optprobe.errors import InputError
 
 FORMAT, POOL_FORMAT = "optprobe-certificate/2", "optprobe-certificate/3"
-"""Of claims without and with a pool."""
+"""Of claims about labels or moments that have no more than the first format knew, and of all others."""
 LARGEST_HEADER = 16 << 20
 LARGEST_FILE = 8 << 30
 LARGEST_NUMBER = 1e100

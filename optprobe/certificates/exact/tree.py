@@ -12,6 +12,7 @@ import numpy as np
 from flint import arb
 
 from optprobe.certificates.exact.balls import show
+from optprobe.certificates.exact.diagonal import bounds_at, taken_out
 from optprobe.certificates.exact.duality import Bound, Duality
 from optprobe.certificates.exact.fits import derivative
 from optprobe.certificates.exact.nodes import node_bound, reaches, screened
@@ -29,10 +30,14 @@ Inside = tuple[int, ...]
 
 
 class Vectors:
-    """The bounds of a tree's vectors by their numbers, made in blocks when they are first asked for."""
+    """The bounds of a tree's vectors by their numbers, made in blocks when they are first asked for.
+
+    Where a diagonal is ``taken`` out of the curvature, points bound by it.
+    """
 
     def __init__(self, duality: Duality, arrays: Arrays) -> None:
         self.duality, self.arrays = duality, arrays
+        self.taken: np.ndarray | None = None
         self.points, self.used = len(arrays["points.intercept"]), 0
         self._blocks: OrderedDict[int, list[Bound]] = OrderedDict()
         self._check()
@@ -45,18 +50,28 @@ class Vectors:
         if block not in self._blocks:
             first = block * VECTORS_AT_A_TIME
             numbers = range(first, min(len(self), first + VECTORS_AT_A_TIME))
-            self._blocks[block] = self.duality.bounds([self._hint(each) for each in numbers])
+            self._blocks[block] = self._bounds(numbers)
             self.used += len(numbers)
             if len(self._blocks) * VECTORS_AT_A_TIME * self.duality.problem.Z.shape[1] > KEPT_DISCOUNTS:
                 self._blocks.popitem(last=False)
         return self._blocks[block][number % VECTORS_AT_A_TIME]
 
+    def _bounds(self, numbers: range) -> list[Bound]:
+        if self.taken is None:
+            return self.duality.bounds([self._hint(each) for each in numbers])
+        points = [self._point(each) for each in numbers if each < self.points]
+        stored = self.duality.bounds([self._hint(each) for each in numbers if each >= self.points])
+        return [*bounds_at(self.duality, self.taken, points), *stored]
+
+    def _point(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        begin, end = (int(self.arrays["points.start"][number + i]) for i in (0, 1))
+        return self.arrays["points.columns"][begin:end], self.arrays["points.coef"][begin:end]
+
     def _hint(self, number: int) -> np.ndarray:
         """The vector as it is stored, or as its point gives it."""
         if number >= self.points:
             return np.asarray(self.arrays["duals"][number - self.points])
-        begin, end = (int(self.arrays["points.start"][number + i]) for i in (0, 1))
-        columns, coef = self.arrays["points.columns"][begin:end], self.arrays["points.coef"][begin:end]
+        columns, coef = self._point(number)
         with np.errstate(all="ignore"):
             f = self.duality.problem.Z[:, columns] @ coef + self.arrays["points.intercept"][number]
         return derivative(self.duality.problem.loss, self.duality.problem.y, f)
@@ -84,7 +99,13 @@ class Tree:
     def __init__(self, duality: Duality, arrays: Arrays, box: float | None, parts: list[Part], clock: Clock) -> None:
         self.duality, self.problem, self.clock, self.box = duality, duality.problem, clock, box
         self.kinds, self.arguments = arrays["tree.kind"], arrays["tree.argument"]
-        self.vectors, self.parts, self.at = Vectors(duality, arrays), parts, 0
+        self.parts, self.at = parts, 0
+        self.vectors = Vectors(duality, arrays)
+        if "tree.diagonal" in arrays:
+            candidates = self.problem.candidates
+            if not np.isin(arrays["points.columns"], candidates).all():
+                raise Rejected("A point has a column that no set of the claim has.")
+            self.vectors.taken = taken_out(duality, candidates, arrays["tree.diagonal"], clock, self.progress)
 
     def progress(self) -> str:
         """How far the check has come."""

@@ -7,6 +7,9 @@ Its dual is the best node bound over all dual vectors (Pilanci, Wainwright, El G
 Parys 2021). Two exact block steps alternate: (b, b0) by Newton's method for fixed s, and s for fixed b, which is
 ``s = min(1, |b| / theta)``. The derivative of the loss at every iterate, made feasible, bounds the node over *all*
 its free columns, so the ascent may stop at any time.
+
+For the squared loss of more rows than columns a diagonal is taken out of the curvature first (`diagonal`): ridge + D_j
+stands in place of the ridge, and s is ``min(1, sqrt(ridge + D) |b| / theta)``.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from formulations import SparseProbeProblem, penalised_fit
 from formulations.losses import Hinge, Logistic, Squared, log_odds
+from optprobe.engines.bounds.diagonal import Split
 from optprobe.engines.budget import Budget
 from optprobe.engines.kernels.relaxation import hinge_fit, logistic_fit
 
@@ -45,22 +49,26 @@ class LiveColumns:
     ----------
     columns : ndarray, shape (m,)
         Their indices in X.
+    split : Split, optional
+        Their moments with a diagonal taken out, where points bound by it.
     neurons : ndarray, shape (m, n_rows)
         Their standardised activations, a row each.
     """
 
     problem: SparseProbeProblem
     columns: Ints
+    split: Split | None = None
 
     @cached_property
     def neurons(self) -> Floats:
         return np.ascontiguousarray(self.problem.Z.T[self.columns])
 
     def restricted(self, positions: Ints) -> LiveColumns:
-        return LiveColumns(self.problem, self.columns[positions])
+        split = None if self.split is None else self.split.restricted(positions)
+        return LiveColumns(self.problem, self.columns[positions], split)
 
     def value_and_discounts(self, a: Floats) -> tuple[float, Floats]:
-        """g(a) of a feasible dual vector, and its discounts, shape (m,)."""
+        """g(a) of a feasible dual vector, and its discounts, shape (m,); no diagonal plays a part in these."""
         problem = self.problem
         v = self.neurons @ (problem.w * a)
         return -float(problem.loss.conjugate(problem.y, a) @ problem.w), v * v / (2 * problem.ridge)
@@ -139,28 +147,69 @@ def ascend(
     b, b0 = np.zeros(len(s)), _constant_fit(problem)
     everything = len(inside) + len(free) == len(s)
     own = np.arange(len(s)) if everything else np.concatenate([inside, free])
-    part = live.neurons if everything else live.neurons[own]
-    t, hinge = np.full(problem.n_rows, 0.5), isinstance(problem.loss, Hinge)
+    if live.split is None:
+        part = live.neurons if everything else live.neurons[own]
+    t = np.full(problem.n_rows, 0.5)
     for step in range(effort.rounds):
         support = np.flatnonzero(s)
-        last, steps = np.append(b[support], b0), FIRST_STEPS if step == 0 else NEXT_STEPS
-        coef, b0, a, primal, value = _fit(live, support, problem.ridge / s[support], last, t, steps)
-        v = np.zeros(len(s))
-        v[own] = part @ (problem.w * a)
-        discount = v * v / (2 * problem.ridge)
-        bound = value - float(discount[inside].sum()) - top_sum(discount[free], need)
+        if live.split is None:
+            last, steps = np.append(b[support], b0), FIRST_STEPS if step == 0 else NEXT_STEPS
+            fitted = _fit(live, support, s, (own, part), last, t, steps)
+        else:
+            fitted = _fit_split(live, live.split, support, s)
+        bound = fitted.value - float(fitted.discount[inside].sum()) - top_sum(fitted.discount[free], need)
         if bound > best.bound:
-            point = Point.explicit(a) if hinge else Point(live.columns[support], coef, b0)
-            best = Relaxed(bound, discount, point, s)
-        if best.bound >= target or primal - best.bound < effort.hopeless * (target - best.bound) or budget.over:
+            best = Relaxed(bound, fitted.discount, fitted.point, s)
+        out_of_reach = fitted.primal - best.bound < effort.hopeless * (target - best.bound)
+        if best.bound >= target or out_of_reach or budget.over:
             break
-        b[:] = 0.0
-        b[support] = coef
-        s = _next(s, b, np.abs(v) / problem.ridge, discount, inside, free, need, by_coef=bool(step % 2))
+        b[:], b0 = 0.0, fitted.intercept
+        b[support] = fitted.coef
+        s = _next(s, b * fitted.scale, fitted.rate, fitted.discount, inside, free, need, by_coef=bool(step % 2))
     return Relaxed(best.bound, best.discount, best.point, s)
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A fit at a fractional s, and what it bounds: its value, its discounts, and the point that has them.
+
+    At the optimum ``scale |b| = s rate``; s grows with that.
+    """
+
+    coef: Floats
+    intercept: float
+    primal: float
+    value: float
+    discount: Floats
+    point: Point
+    scale: float | Floats
+    rate: Floats
+
+
+def _fit_split(live: LiveColumns, split: Split, support: Ints, s: Floats) -> _Fitted:
+    """The fit of the squared loss with a diagonal taken out, from moments alone."""
+    coef, rest, primal, value = split.fit(support, s)
+    e = split.curvature
+    root = np.sqrt(e)
+    point = Point(live.columns[support], coef, split.mean)
+    return _Fitted(coef, split.mean, primal, value, rest * rest / (2 * e), point, root, rest / root)
+
+
 def _fit(
+    live: LiveColumns, support: Ints, s: Floats, part: tuple[Ints, Floats], start: Floats, t: Floats, steps: int
+) -> _Fitted:
+    """The fit of any loss with the penalty ridge / s, from the rows; discounts of a part of the columns, else 0."""
+    ridge = live.problem.ridge
+    coef, b0, a, primal, value = _penalised(live, support, ridge / s[support], start, t, steps)
+    v = np.zeros(len(s))
+    own, neurons = part
+    v[own] = neurons @ (live.problem.w * a)
+    hinge = isinstance(live.problem.loss, Hinge)
+    point = Point.explicit(a) if hinge else Point(live.columns[support], coef, b0)
+    return _Fitted(coef, b0, primal, value, v * v / (2 * ridge), point, 1.0, np.abs(v) / ridge)
+
+
+def _penalised(
     live: LiveColumns, support: Ints, penalty: Floats, start: Floats, t: Floats, steps: int
 ) -> tuple[Floats, float, Floats, float, float]:
     """Coefficients, intercept, feasible dual vector, objective and g(a) of a fit with one penalty for each column.

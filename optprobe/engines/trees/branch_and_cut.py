@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from formulations import Fits, ProbeProblem, fit_supports
 from formulations.losses import Hinge, Logistic
+from optprobe.engines.bounds.best_diagonal import split_of
 from optprobe.engines.bounds.relaxation import Effort, LiveColumns, Point, Relax, ascend, top_sum
 from optprobe.engines.budget import Budget, Progress
 from optprobe.engines.engine import FITS_AT_ONCE, FITTED, SLACK, Engine, Task
@@ -77,7 +78,7 @@ class Search:
         self.task, self.problem, self.relax = task, task.rows, relax
         self.slack = SLACK * task.tolerance
         self.found = task.incumbents()
-        self.live = LiveColumns(self.problem, self.problem.candidates)
+        self.live = self._columns()
         self.screened = np.inf
         self.tried: set[tuple[int, ...]] = {task.incumbent}
         self.nodes = self.fits = self.pair_leaves = 0
@@ -95,6 +96,14 @@ class Search:
     def closed(self) -> bool:
         """Whether no open node is below the target."""
         return not self.heap or self.heap[0][0] >= self.target
+
+    def _columns(self) -> LiveColumns:
+        """All candidates, with a diagonal taken out of their curvature where it is of use."""
+        columns, split = self.problem.candidates, None
+        if self.relax is ascend:
+            split = split_of(self.problem, columns, self.task.diagonal, self.target, self.task.budget)
+        self.diagonal = None if split is None else split.spread(columns, self.problem.n_neurons)
+        return LiveColumns(self.problem, columns, split)
 
     @cached_property
     def pairs(self) -> PairLeaves:
@@ -127,7 +136,7 @@ class Search:
         counts["pair_leaves"] = self.pair_leaves
         lower = min([*leaves, self.screened, self.found.upper])
         reference = self.pairs.reference if counts["pair_leaves"] else None
-        proof = preorder(self.root, self.problem.n_rows, reference)
+        proof = replace(preorder(self.root, self.problem.n_rows, reference), diagonal=self.diagonal)
         return Outcome(self.found.support, lower, proof, counts, self.found.kept)
 
     def _apart(self) -> tuple[tuple[int, ...], ...]:

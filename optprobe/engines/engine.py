@@ -63,7 +63,7 @@ class Task:
     listed : Listed
         Nor are sets that contain one of these.
     diagonal : ndarray, shape (n_neurons,), optional
-        That of a tree whose proof this one's joins (`TreeProof`): the same is taken here.
+        That of a tree whose proof this one's joins (`TreeProof`), 0 where it has none: the same is taken here.
     """
 
     problem: ProbeProblem

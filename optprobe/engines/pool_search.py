@@ -63,7 +63,8 @@ def near_optimal(task: Task, choice: auto.Choice, wanted: Wanted) -> Found | Non
         None where the budget ended before anything was proved beyond the optimum.
     """
     problem, support, proof = task.problem, choice.outcome.support, choice.outcome.proof
-    task = replace(task, diagonal=proof.diagonal if isinstance(proof, TreeProof) else None)
+    if isinstance(proof, TreeProof):
+        task = replace(task, diagonal=np.zeros(problem.n_neurons) if proof.diagonal is None else proof.diagonal)
     search = _Search(task, support, wanted.most)
     best = float(fit_support(problem, support).objective[0])
     epsilon = wanted.epsilon(best)

@@ -55,27 +55,32 @@ def split_of(
     columns : ndarray, shape (m,)
         The candidates.
     given : ndarray, shape (n_neurons,), optional
-        The D to take, of which G - D is known to be positive semidefinite.
+        The D to take, of which G - D is known to be positive semidefinite; none is taken where it is 0.
     target : float
         A bound of the root that is enough.
     """
+    if given is not None:
+        return _split(problem, columns, given[columns], int(np.count_nonzero(given))) if given.any() else None
     m, n = len(columns), int((problem.w > 0).sum())
     if not isinstance(problem.loss, Squared) or not 1 < m <= LARGEST or n < SPARE * m:
         return None
-    margin, work = reserve(problem.n_rows, m), 2.0 * n * m * m + 6.0 * m**3
-    if 4 * margin > problem.ridge or work / RATE > SHARE * budget.left:
+    work = 2.0 * n * m * m + 6.0 * m**3
+    if 4 * reserve(problem.n_rows, m) > problem.ridge or work / RATE > SHARE * budget.left:
         return None
-    mean = float(problem.w @ problem.y / problem.w.sum())
-    unit = (problem.n_rows + m + 64) * 2.0**-53
-    gram, cross, half = problem.gram(columns), problem.cross[columns], problem.variance / 2
-    none = Split(gram, cross, np.zeros(m), margin, problem.ridge, half, mean, unit)
-    if given is not None:
-        return replace(none, diagonal=given[columns])
+    none = _split(problem, columns, np.zeros(m), m)
     scaling = _Scaling(none)
     first = replace(none, diagonal=scaling.largest(1 / np.diagonal(scaling.inverse)))
     if not first.diagonal.mean() >= WORTH * problem.ridge:
         return None
     return _lowered(_improved(LiveColumns(problem, columns, first), scaling, target, budget.part(SHARE * budget.left)))
+
+
+def _split(problem: SparseProbeProblem, columns: Ints, D: Floats, shown: int) -> Split:
+    """The moments of some columns with a diagonal taken out that is shown to be one on so many."""
+    mean = float(problem.w @ problem.y / problem.w.sum())
+    unit = (problem.n_rows + len(columns) + 64) * 2.0**-53
+    moments = problem.gram(columns), problem.cross[columns]
+    return Split(*moments, D, reserve(problem.n_rows, shown), problem.ridge, problem.variance / 2, mean, unit)
 
 
 class _Scaling:

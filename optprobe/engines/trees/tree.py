@@ -111,9 +111,9 @@ def nothing_left(n_rows: int) -> TreeProof:
 
 
 def joined(first: TreeProof, second: TreeProof) -> TreeProof:
-    """Two trees, one after the other, with their points and vectors in common; a reference serves both.
+    """Two trees, one after the other, with their points and vectors in common; a reference and a diagonal serve both.
 
-    So does a diagonal: points of a tree that was grown without one bound no less with it.
+    The second was grown with the first one's diagonal, or with none where there is none (`Task.diagonal`).
     """
     points, vectors = len(first.point_intercept), len(first.duals)
     both = points + len(second.point_intercept)
@@ -132,5 +132,5 @@ def joined(first: TreeProof, second: TreeProof) -> TreeProof:
         point_intercept=np.concatenate([first.point_intercept, second.point_intercept]),
         duals=np.concatenate([first.duals, second.duals]),
         reference=second.reference or first.reference,
-        diagonal=second.diagonal if first.diagonal is None else first.diagonal,
+        diagonal=first.diagonal,
     )

@@ -166,6 +166,19 @@ def test_there_is_none_where_it_is_of_no_use() -> None:
     assert split_of(problem, problem.candidates, None, np.inf, Budget(1e-9)) is None
 
 
+def test_one_that_is_given_is_taken_or_none() -> None:
+    """Of fewer columns the margin stays that of all, of which a checker shows it; a diagonal of 0 stands for none."""
+    problem = correlated(0)
+    apart = split(problem)
+    assert apart is not None
+    whole = apart.spread(problem.candidates, 12)
+    few = split_of(problem, np.array([4, 7]), whole, np.inf, Budget(1e-9))
+    assert few is not None
+    assert np.array_equal(few.diagonal, whole[[4, 7]])
+    assert few.margin == apart.margin
+    assert split_of(problem, problem.candidates, np.zeros(12), np.inf, Budget()) is None
+
+
 def test_columns_that_agree_have_none_and_others_have(tmp_path: Path) -> None:
     problem = correlated(0)
     copies = sparse_probe_problem(np.c_[problem.X, -problem.X[:, :1]], problem.y, 3, loss="squared", ridge=0.01)

@@ -174,7 +174,9 @@ class Search:
 
     def _first_guess(self) -> Floats:
         """A fractional s on the incumbent and on the neurons that correlate most with the labels."""
-        correlation = np.abs(self.live.neurons @ (self.problem.w * self.problem.y))
+        split = self.live.split
+        cross = self.live.neurons @ (self.problem.w * self.problem.y) if split is None else split.cross
+        correlation = np.abs(cross)
         start = np.zeros(len(correlation))
         start[np.argsort(-correlation, kind="stable")[: 8 * self.problem.size]] = 0.125
         start[np.searchsorted(self.live.columns, self.found.support)] = 1.0

@@ -61,7 +61,8 @@ class LiveColumns:
 
     @cached_property
     def neurons(self) -> Floats:
-        return np.ascontiguousarray(self.problem.Z.T[self.columns])
+        rows = self.problem.Z.T
+        return np.ascontiguousarray(rows if len(self.columns) == len(rows) else rows[self.columns])
 
     def restricted(self, positions: Ints) -> LiveColumns:
         split = None if self.split is None else self.split.restricted(positions)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -21,8 +22,6 @@ BLOCK = 256
 """Vectors that are rounded together."""
 SUMMED = 4096
 """Entries of two vectors whose products a library adds up; these sums are then added one after the other."""
-
-
 WORTH = 0.7
 """Of the time of float32 products: bfloat16 is used where it takes less."""
 MOST_SUMMED = 1 << 16
@@ -103,14 +102,26 @@ class Half:
 
 
 def _product(a: Any, b: Any) -> Singles:
-    """``a b'`` of matrices in torch, by one thread, in float32, with 1 for what is more."""
+    """``a b'`` of matrices in torch, by one thread and within [-1, 1], in float32."""
     import torch
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    T = (a @ b.T).clamp_(-1.0, 1.0).float().numpy()
-    torch.set_num_threads(threads)
-    return np.asarray(T)
+    return np.asarray((a @ b.T).clamp_(-1.0, 1.0).float().numpy())
+
+
+@contextmanager
+def one_thread_a_product() -> Iterator[None]:
+    """Give torch its threads back at the end: every product here takes one, since others are made beside it."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def fastest(n: int) -> type[Short] | type[Half]:

@@ -56,7 +56,7 @@ from optprobe.engines.budget import Progress
 from optprobe.engines.kernels import wide as kernels
 from optprobe.engines.kernels.squared import TAU
 from optprobe.engines.sweeps.gains import CAPACITY, LOOSENED, GainSearch, gains
-from optprobe.engines.sweeps.short import fastest
+from optprobe.engines.sweeps.short import fastest, one_thread_a_product
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -121,7 +121,8 @@ class WideSweep(GainSearch):
         """Sweep; False if the budget ended before the end."""
         if self._at_most_one_is_missing():
             return True
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cpu_count()) as pool:
+        blas = threadpool_limits(1, user_api="blas")
+        with blas, one_thread_a_product(), ThreadPoolExecutor(cpu_count()) as pool:
             self._shorten(pool)
             m = len(self.rest)
             whole = 1.0 if self.missing == 2 else 0.5

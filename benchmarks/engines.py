@@ -48,6 +48,8 @@ CASES: tuple[tuple[str, str, float, tuple[int, ...]], ...] = (
 COMPILING = 15.0
 """Seconds of a solve that compiling may have been much of: it is solved again."""
 RESULTS = Path(__file__).parent / "results"
+SHORT_TYPES = {"amx_bf16", "avx512_bf16", "avx512f"}
+"""What a processor may say of matrix units, of products in bfloat16, and of long vectors."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,12 @@ def measure(instance: Instance, method: str, loss: str, ridge: float, k: int, li
 def machine() -> dict[str, object]:
     """What the figures depend on."""
     names = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    flags = {flag for line in _lines("/proc/cpuinfo") if line.startswith("flags") for flag in line.split()}
     versions = {name: metadata.version(name) for name in ("numpy", "numba", "highspy", "scipy")}
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": cpu_count(),
+        "short_types": sorted(flags & SHORT_TYPES),
         "python": platform.python_version(),
         **versions,
     }

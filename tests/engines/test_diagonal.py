@@ -26,6 +26,7 @@ from optprobe.engines.bounds.diagonal import Split
 from optprobe.engines.bounds.relaxation import Effort, LiveColumns, ascend
 from optprobe.engines.budget import Budget
 from optprobe.engines.engine import Task
+from optprobe.engines.mips.cut_pool import CutPool
 from optprobe.engines.outcome import TreeProof
 from optprobe.engines.trees import branch_and_cut
 
@@ -298,3 +299,40 @@ def test_the_objective_of_a_split_fit_is_that_of_the_relaxation() -> None:
             > primal
         )
     assert value == pytest.approx(apart.half - b @ left @ b / 2, abs=1e-12)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("kind", KINDS)
+def test_cuts_with_a_diagonal_bound_every_set(kind: str) -> None:
+    """Those of fits, and every combination of coefficients, which is what a node of outer approximation has."""
+    rng, found = np.random.default_rng(KINDS.index(kind)), 0
+    for seed in range(6):
+        instance = known(kind, seed, "squared")
+        problem, apart = instance.problem, split(instance.problem)
+        if apart is None:
+            continue
+        found += 1
+        live, pool = LiveColumns(problem, problem.candidates, apart), CutPool(problem)
+        place = np.searchsorted(problem.candidates, instance.supports)
+        fits = fit_supports(problem, instance.supports[: 1 + int(rng.integers(8))])
+        for number in range(len(fits.supports)):
+            pool.add_fit(live, fits, number)
+        shares = rng.dirichlet(np.ones(len(pool.points)), 5)
+        for vector in (*pool.points, *(shares @ np.array(pool.points))):
+            _, value, discount = pool._bounded(live, vector)
+            assert (value - discount[place].sum(axis=1) <= instance.objectives + 1e-13).all()
+    assert found
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("seed", range(4))
+def test_outer_approximation_takes_a_diagonal_out(seed: int, tmp_path: Path) -> None:
+    problem = correlated(seed, p=10)
+    values = fit_supports(problem, np.array(list(itertools.combinations(range(10), 3)))).objective
+    solution = solve(problem, "outer_approximation", 30.0)
+    assert solution.optimal
+    assert abs(solution.upper_bound - values.min()) <= 1e-6
+    path = solution.certificate().save(tmp_path / "a.cert")
+    assert solution.certificate().claim.with_diagonal
+    assert verify(path, problem.X, problem.y).accepted
+    assert verify_exact(path, problem.X, problem.y).accepted

@@ -40,8 +40,8 @@ def test_several_threads_solve_at_once_and_print_nothing(method: str) -> None:
 def test_the_model_is_passed_on_as_it_is(loss: str) -> None:
     """HiGHS takes the incumbent as its start, so every row, bound and kind of variable arrives."""
     rng = np.random.default_rng(1)
-    X = rng.standard_normal((40, 6))
-    y = np.where(X[:, 0] - X[:, 1] + rng.standard_normal(40) > 0, 1.0, -1.0)
+    X = rng.standard_normal((40, 12))
+    y = np.where(X[:, 0] - X[:, 1] + 2 * rng.standard_normal(40) > 0, 1.0, -1.0)
     problem = sparse_probe_problem(X, y, 2, loss=loss, ridge=0.02)
     solution = solve(problem, "milp")
     assert solution.optimal

@@ -76,23 +76,31 @@ class Split:
         return whole
 
     def fit(self, support: Ints, s: Floats) -> tuple[Floats, Floats, float, float]:
-        """Coefficients of the relaxation at a fractional s, shape (m,); w of all columns; its objective; the value.
+        """Coefficients of the relaxation at a fractional s, |w| of all columns, its objective, and the value."""
+        e = self.curvature[support]
+        own = self.gram[np.ix_(support, support)]
+        own[np.arange(len(support)), np.arange(len(support))] += e / s[support] - self.taken[support]
+        coef = np.asarray(np.linalg.solve(own, self.cross[support]), dtype=np.float64)
+        rest, value, quadratic = self.at(support, coef)
+        linear = float(coef @ self.cross[support])
+        primal = self.half - linear + quadratic / 2 + float(e / s[support] @ (coef * coef)) / 2
+        return coef, rest, primal, value
+
+    def at(self, support: Ints, coef: Floats) -> tuple[Floats, float, float]:
+        """|w| of all columns at coefficients of some, the value, and b'(G - D) b.
 
         Rounding is counted against the bound: the moments err by ``unit``, so w by that times 1 + |b|_1, and as much
         again goes to whoever checks it. So |w| is rounded up, and the value, without the discounts, down.
         """
-        e, taken = self.curvature[support], self.taken[support]
-        penalty = e / s[support] - taken
-        own = self.gram[np.ix_(support, support)]
-        own[np.arange(len(support)), np.arange(len(support))] += penalty
-        coef = np.asarray(np.linalg.solve(own, self.cross[support]), dtype=np.float64)
         rest = self.cross - coef @ self.gram[support]
-        rest[support] += taken * coef
+        rest[support] += self.taken[support] * coef
         quadratic = float(coef @ (self.cross[support] - rest[support]))
-        linear = float(coef @ self.cross[support])
-        primal = self.half - linear + quadratic / 2 + float(e / s[support] @ (coef * coef)) / 2
         size = 1.0 + float(np.abs(coef).sum())
-        return coef, np.abs(rest) + 2 * self.unit * size, primal, self.half - quadratic / 2 - 2 * self.unit * size**2
+        return np.abs(rest) + 2 * self.unit * size, self.half - quadratic / 2 - 2 * self.unit * size**2, quadratic
+
+    def discounts(self, rest: Floats) -> Floats:
+        """What the columns take off the value, by their |w|, shape (m,)."""
+        return np.asarray(rest * rest / (2 * self.curvature))
 
 
 def reserve(n_rows: int, m: int) -> float:

@@ -190,10 +190,8 @@ class _Fitted:
 def _fit_split(live: LiveColumns, split: Split, support: Ints, s: Floats) -> _Fitted:
     """The fit of the squared loss with a diagonal taken out, from moments alone."""
     coef, rest, primal, value = split.fit(support, s)
-    e = split.curvature
-    root = np.sqrt(e)
-    point = Point(live.columns[support], coef, split.mean)
-    return _Fitted(coef, split.mean, primal, value, rest * rest / (2 * e), point, root, rest / root)
+    root, point = np.sqrt(split.curvature), Point(live.columns[support], coef, split.mean)
+    return _Fitted(coef, split.mean, primal, value, split.discounts(rest), point, root, rest / root)
 
 
 def _fit(

@@ -5,6 +5,10 @@ over binaries s with sum s = size. HiGHS is an oracle here: its supports are ref
 multipliers lambda are used. Since g is concave and every v_j linear in a, the combination ``a = sum_t lambda_t a_t``
 has a node bound of its own, at least the LP's value; that bound is what counts, and the checker recomputes it.
 
+With a diagonal D taken out of the curvature of the squared loss (`bounds.diagonal`) every coefficient vector b of all
+columns gives such a cut, ``eta >= v0 / 2 - b'(G - D) b / 2 - sum_j w_j^2 s_j / (2 (ridge + D_j))``: its right side is
+concave in b for every s, so that combinations of coefficients serve as those of dual vectors do.
+
 Source of the cuts: Bertsimas, Pauphilet, Van Parys 2021. Guards (one thread, zero gaps, columns screened first) follow
 docs/formulations.md.
 """
@@ -17,7 +21,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from formulations import SparseProbeProblem, penalised_fit
+from formulations import Fits, SparseProbeProblem, penalised_fit
 from optprobe.engines.bounds.relaxation import Effort, LiveColumns, Point, Relaxed, ascend, top_sum
 from optprobe.engines.budget import Budget
 from optprobe.engines.mips.highs import INFINITY, Highs
@@ -105,25 +109,31 @@ class Master:
 
 
 class CutPool:
-    """All cuts of a solve, and the master of the columns in play."""
+    """All cuts of a solve, and the master of the columns in play.
+
+    A point is a dual vector, shape (n_rows,); where a diagonal is taken out, coefficients of all columns, (n_neurons,).
+    """
 
     def __init__(self, problem: SparseProbeProblem) -> None:
         self.problem = problem
-        self.duals: list[Floats] = []
+        self.points: list[Floats] = []
         self.master: Master | None = None
         self.in_master = 0
 
-    def add(self, a: Floats) -> None:
-        """Keep a feasible dual vector, shape (n_rows,)."""
-        self.duals.append(a)
+    def add_fit(self, live: LiveColumns, fits: Fits, place: int) -> None:
+        """Keep the point of an exact fit."""
+        if live.split is None:
+            self.points.append(fits.dual[place])
+        else:
+            self.points.append(self._spread(np.array(fits.supports[place]), fits.coef[place]))
 
     def of(self, live: LiveColumns) -> Master:
         """The master over ``live`` with every cut."""
         if self.master is None or self.master.live is not live:
             self.master, self.in_master = Master(live), 0
-        for a in self.duals[self.in_master :]:
-            self.master.add(*live.value_and_discounts(a))
-        self.in_master = len(self.duals)
+        for vector in self.points[self.in_master :]:
+            self.master.add(*self._bounded(live, vector)[1:])
+        self.in_master = len(self.points)
         return self.master
 
     def bound(
@@ -131,28 +141,47 @@ class CutPool:
     ) -> Relaxed:
         """Raise the node bound by Kelley's cutting planes; the signature and the meaning of `relaxation.ascend`."""
         best = Relaxed(-np.inf, np.zeros(len(start)), Point(free[:0], start[:0], 0.0), start)
-        if not self.duals:
+        if not self.points:
             best = ascend(live, inside, free, start, target, effort, budget)
             s = best.s
-            self.add(self._dual_at(live, s)[1])
+            self.points.append(self._fitted(live, s)[1])
         at_root = len(inside) == len(self.problem.forced) and len(inside) + len(free) == len(start)
         for _ in range(effort.rounds if at_root else CUTS_A_NODE):
             s, multipliers = self.of(live).relaxed(inside, free, budget)
-            a = self.problem.loss.feasible(self.problem.y, self.problem.w, multipliers @ np.array(self.duals))
-            value, discount = live.value_and_discounts(a)
+            point, value, discount = self._bounded(live, multipliers @ np.array(self.points))
             bound = value - float(discount[inside].sum()) - top_sum(discount[free], self.problem.size - len(inside))
             if bound > best.bound:
-                best = Relaxed(bound, discount, Point.explicit(a), s)
-            primal, cut = self._dual_at(live, s)
-            self.add(cut)
+                best = Relaxed(bound, discount, point, s)
+            primal, cut = self._fitted(live, s)
+            self.points.append(cut)
             if best.bound >= target or primal - best.bound < 0.02 * (target - best.bound) or budget.over:
                 break
         return Relaxed(best.bound, best.discount, best.point, s)
 
-    def _dual_at(self, live: LiveColumns, s: Floats) -> tuple[float, Floats]:
-        """The relaxation's value at a fractional s, and the dual vector of its fit."""
+    def _bounded(self, live: LiveColumns, vector: Floats) -> tuple[Point, float, Floats]:
+        """What a point bounds: as the tree keeps it, its value, and its discounts of the live columns."""
+        if live.split is None:
+            a = self.problem.loss.feasible(self.problem.y, self.problem.w, vector)
+            return Point.explicit(a), *live.value_and_discounts(a)
+        coef = vector[live.columns]
+        support = np.flatnonzero(coef)
+        rest, value, _ = live.split.at(support, coef[support])
+        point = Point(live.columns[support], coef[support], live.split.mean)
+        return point, value, live.split.discounts(rest)
+
+    def _fitted(self, live: LiveColumns, s: Floats) -> tuple[float, Floats]:
+        """The relaxation's value at a fractional s, and the point of its fit."""
         problem, support = self.problem, np.flatnonzero(s > 1e-6)
+        if live.split is not None:
+            coef, _, primal, _ = live.split.fit(support, s)
+            return primal, self._spread(live.columns[support], coef)
         Q = np.ones((1, len(support) + 1, problem.n_rows))
         Q[0, :-1] = live.neurons[support]
         fitted = penalised_fit(problem.loss, Q, problem.y, problem.w, (problem.ridge / s[support])[None, :])
         return float(fitted.objective[0]), fitted.dual[0]
+
+    def _spread(self, columns: Ints, coef: Floats) -> Floats:
+        """Coefficients of some columns among those of all."""
+        whole = np.zeros(self.problem.n_neurons)
+        whole[columns] = coef
+        return whole

@@ -44,12 +44,12 @@ def run(task: Task) -> Outcome:
         if new:
             fits = search.fit(np.array(new))
             for best in np.argsort(fits.objective, kind="stable")[:CUTS_A_ROUND]:
-                pool.add(fits.dual[best])
+                pool.add_fit(search.live, fits, int(best))
         task.report(Progress("outer approximation", outcome.bound, search.found.upper))
         finished = not (new and outcome.finished) or outcome.bound >= search.target
     search.grow()
     found = search.outcome()
-    return replace(found, counts={**found.counts, **counts, "cuts": len(pool.duals)})
+    return replace(found, counts={**found.counts, **counts, "cuts": len(pool.points)})
 
 
 ENGINE = Engine("outer_approximation", branch_and_cut.refuses, run)

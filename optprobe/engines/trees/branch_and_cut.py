@@ -99,9 +99,8 @@ class Search:
 
     def _columns(self) -> LiveColumns:
         """All candidates, with a diagonal taken out of their curvature where it is of use."""
-        columns, split = self.problem.candidates, None
-        if self.relax is ascend:
-            split = split_of(self.problem, columns, self.task.diagonal, self.target, self.task.budget)
+        columns = self.problem.candidates
+        split = split_of(self.problem, columns, self.task.diagonal, self.target, self.task.budget)
         self.diagonal = None if split is None else split.spread(columns, self.problem.n_neurons)
         return LiveColumns(self.problem, columns, split)
 

@@ -142,7 +142,7 @@ def run(instance: Instance, questions: list[Asked], done: dict[Asked, Measured],
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
         for asked in track(questions, description=instance.name):
-            if asked in done or gave_up(asked, done):
+            if asked in done or gave_up(asked, done, limit):
                 continue
             key = (asked.loss, asked.ridge)
             if key not in given:
@@ -153,10 +153,10 @@ def run(instance: Instance, questions: list[Asked], done: dict[Asked, Measured],
             yield done[asked]
 
 
-def gave_up(asked: Asked, done: Mapping[Asked, Measured]) -> bool:
-    """Whether the program claims bounds, and left a gap with fewer neurons."""
+def gave_up(asked: Asked, done: Mapping[Asked, Measured], limit: float) -> bool:
+    """Whether the program claims bounds, or takes all its time, and left a gap with fewer neurons."""
     return any(
-        not measured.closed and (measured.lower is not None or measured.failed)
+        not measured.closed and (measured.lower is not None or measured.failed or (measured.seconds or 0.0) >= limit)
         for before, measured in done.items()
         if (before.instance, before.loss, before.ridge, before.program)
         == (asked.instance, asked.loss, asked.ridge, asked.program)

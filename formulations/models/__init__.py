@@ -25,7 +25,7 @@ from formulations.bounds import DualPoint, dual_point
 from formulations.errors import InputError
 from formulations.fit import fit_support
 from formulations.losses import LOSSES
-from formulations.models import big_m_hinge, cut_master, perspective
+from formulations.models import big_m_hinge, cut_master, diagonal_perspective, perspective
 from formulations.models.cut_master import paper_ridge
 from formulations.models.frame import Floats, Ints, fix_support, place_probe, support_of, violation
 from formulations.problem import SparseProbeProblem
@@ -72,6 +72,12 @@ class Formulation:
 MODELS: dict[str, Formulation] = {
     "big_m_hinge": Formulation(big_m_hinge.big_m_hinge_model, big_m_hinge.add_tangents, place_probe, ("hinge",)),
     "perspective": Formulation(perspective.perspective_model, perspective.add_tangents, place_probe, tuple(LOSSES)),
+    "diagonal_perspective": Formulation(
+        diagonal_perspective.diagonal_perspective_model,
+        diagonal_perspective.add_tangents,
+        diagonal_perspective.place_coefficients,
+        ("squared",),
+    ),
     "cut_master": Formulation(
         cut_master.cut_master_model, cut_master.add_cuts, cut_master.place_objective, tuple(LOSSES)
     ),

@@ -108,6 +108,23 @@ def test_the_perspective_model_is_never_below_the_cut_master_with_the_same_point
         assert master <= perspective + TOLERANCE
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_diagonal_leaves_the_rest_semidefinite_and_raises_the_relaxation(seed: int) -> None:
+    """With the tangents of all fits, the relaxation by which every node begins is nearer to the optimum."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((120, 7)) + 0.5 * rng.standard_normal((120, 1))
+    y = np.where(X @ rng.standard_normal(7) + rng.standard_normal(120) > 0, 1.0, -1.0)
+    problem = probe_problem(X, y, 2, loss="squared", ridge=0.01)
+    relaxed = []
+    for name in ("cut_master", "diagonal_perspective"):
+        model = MODELS[name].build(problem, all_points(problem))
+        pyo.TransformationFactory("core.relax_integer_vars").apply_to(model)
+        relaxed.append(minimum(model))
+    assert np.linalg.eigvalsh(model.gram - np.diag(model.diagonal))[0] > 0
+    assert model.diagonal.min() > 0.01
+    assert relaxed[0] + 0.01 < relaxed[1] <= optimum(problem) + TOLERANCE
+
+
 def test_no_probe_as_good_as_the_constant_fit_leaves_the_big_m_box() -> None:
     for kind in KINDS:
         problem = instance(9, kind)
@@ -118,7 +135,7 @@ def test_no_probe_as_good_as_the_constant_fit_leaves_the_big_m_box() -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_presolve_seed_and_start_change_nothing(name: str) -> None:
-    problem = instance(10, "ties")
+    problem = instance(10, "ties", MODELS[name].losses[-1])
     model = MODELS[name].build(problem, all_points(problem)[::3])
     value = minimum(model)
     assert minimum(model, presolve="off") == pytest.approx(value, abs=TOLERANCE)
@@ -133,7 +150,7 @@ def test_presolve_seed_and_start_change_nothing(name: str) -> None:
 def test_only_candidates_enter_a_model() -> None:
     problem = instance(11, "constant")
     assert 1 not in problem.candidates
-    for model in (MODELS[name].build(problem) for name in MODELS):
+    for model in (MODELS[name].build(problem.restated(loss=MODELS[name].losses[-1])) for name in MODELS):
         assert list(model.NEURONS) == problem.candidates.tolist()
         with pytest.raises(InputError, match="column 1 is not a candidate"):
             fix_support(model, [1])
@@ -167,7 +184,7 @@ def test_the_perspective_model_refuses_discounts_above_the_guard_and_the_cut_mas
     assert upper == pytest.approx(optimum(problem), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["perspective", "cut_master"])
+@pytest.mark.parametrize("name", ["perspective", "diagonal_perspective", "cut_master"])
 def test_a_ridge_of_zero_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="positive ridge"):
         MODELS[name].build(instance(0, loss="squared").restated(ridge=0.0))

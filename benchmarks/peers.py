@@ -44,8 +44,8 @@ from optprobe.heuristics import incumbent
 
 Floats = NDArray[np.float64]
 
-GRACE = 120.0
-"""Seconds beyond the limit until a program is stopped from outside: for its start, and for compiling."""
+GRACE = 900.0
+"""Seconds beyond the limit until a program is stopped from outside: for its start, compiling, and a checker."""
 LARGE = 16_000, 1536
 """Rows and neurons of the large synthetic instances."""
 

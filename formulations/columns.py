@@ -7,8 +7,10 @@ neurons by their numbers then.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -69,12 +71,15 @@ class Columns:
 
     def place(self, column: int) -> tuple[int, int]:
         """The layer of a column, where there are several, and the number of its neuron within it."""
-        start = 0
-        for layer, width in self.layers:
-            if start <= column < start + width:
-                return layer, int(column) - start
-            start += width
-        raise IndexError(f"{column} is no column of these {len(self.layers)} layers")
+        at = bisect_right(self._starts, column) - 1
+        if not 0 <= at < len(self.layers):
+            raise IndexError(f"{column} is no column of these {len(self.layers)} layers")
+        return self.layers[at][0], int(column) - self._starts[at]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The first column of every layer, and the number of all."""
+        return list(accumulate((width for _, width in self.layers), initial=0))
 
     @property
     def layer_of_each(self) -> list[int]:
@@ -95,7 +100,7 @@ class Columns:
         if not self.layers:
             raise InputError(f"{name} names a neuron of several layers, and there are not several: give its number")
         layer, neuron = int(parts[1]), int(parts[2])
-        starts = dict(zip((number for number, _ in self.layers), accumulate((w for _, w in self.layers), initial=0)))
+        starts = dict(zip((number for number, _ in self.layers), self._starts))
         if layer not in starts or neuron >= dict(self.layers)[layer]:
             raise InputError(f"there is no neuron {name}: there are the neurons{self.of}, each from 0")
         return starts[layer] + neuron

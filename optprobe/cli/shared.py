@@ -267,6 +267,10 @@ def phase_bar() -> Iterator[Callable[[str, float], None]]:
         yield report
 
 
+MOST_NUMBERS = 10_000
+"""Numbers that a list may name."""
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Parse 1-5, 3 or 1,3,5-7."""
     found: list[int] = []
@@ -275,6 +279,8 @@ def numbers(text: str) -> tuple[int, ...]:
         if ends is None or int(ends[2] or ends[1]) < int(ends[1]):
             raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 1-5 or 1,3")
         found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+        if len(found) > MOST_NUMBERS:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} names more than {MOST_NUMBERS:,} numbers")
     if len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
     return tuple(sorted(found))

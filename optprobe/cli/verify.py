@@ -102,20 +102,27 @@ def checked(arguments: argparse.Namespace) -> Verdict | ExactVerdict:
 
 
 def _misnamed(certificate: Certificate, has: Mapping[str, Any], of_store: bool) -> Verdict | None:
-    """A rejection where columns would pass for something else: of a store by `NAMING`, of a file by its layers."""
+    """A rejection where columns would pass for something else: of a store by `NAMING`, of a file by what it names."""
     from formulations.columns import columns_of
     from optprobe.certificates import Verdict
+    from optprobe.certificates.checker import canonical
 
     claim, scope = certificate.claim, certificate.claim.author.scope
-    if of_store and (other := [name for name in NAMING if (name in scope) != (name in has)]):
-        says, there = ("says", "has none") if other[0] in scope else ("says none of", f"has {has[other[0]]!r}")
-        return Verdict("rejected", f"the scope {says} {other[0]}, by which columns are named, and the store {there}")
-    if "layers" in has and (scope.get("layers") != has["layers"] or "layer" in scope):
-        said = {name: scope[name] for name in ("layer", "layers") if name in scope}
+    named, where = (
+        (NAMING, "store") if of_store else (("basis", "layers") if "basis" in has or "layers" in has else (), "file")
+    )
+    for name in named:
+        if (name in scope) != (name in has):
+            says, there = ("says", "has none") if name in scope else ("says none of", f"has {has[name]!r}")
+            return Verdict("rejected", f"the scope {says} {name}, by which columns are named, and the {where} {there}")
+        if name in has and not of_store and canonical({"": scope[name]}) != canonical({"": dict(has[name])}):
+            return Verdict("rejected", f"the scope says of {name} {scope[name]!r}, and the file has {has[name]!r}")
+    if "layers" in has and (scope["layers"] != has["layers"] or "layer" in scope or "heads" in scope):
+        said = {name: scope[name] for name in ("layer", "layers", "heads") if name in scope}
         return Verdict("rejected", f"the scope says of layers {said or 'nothing'}, and the data have {has['layers']}")
     if (of_store or "layers" in has) and scope.get("groups") == "layer":
-        of_each = columns_of(has, claim.data.n_neurons).layer_of_each
-        if claim.problem.groups is None or certificate.arrays["groups"].tolist() != of_each:
+        ungrouped = claim.problem.groups is None
+        if ungrouped or certificate.arrays["groups"].tolist() != columns_of(has, claim.data.n_neurons).layer_of_each:
             return Verdict("rejected", "the scope says that the groups are the layers, and they are others")
     return None
 
@@ -153,7 +160,7 @@ def split_of(scope: Mapping[str, Any]) -> Mapping[str, Any] | None:
     split = scope.get("split")
     if split is None:
         return None
-    if not isinstance(split, dict) or type(split.get("seed", 0)) is not int:
+    if not isinstance(split, dict) or type(split.get("seed", 0)) is not int or split.get("seed", 0) < 0:
         raise CertificateRejected(f"the split of the scope is {split!r}, which is none of a store")
     if type(share := split.get("test_share", 0.3)) is not float or not 0 < share < 1:
         raise CertificateRejected(

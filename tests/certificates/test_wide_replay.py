@@ -106,3 +106,17 @@ def test_limits(k: int, limits: Limits, says: str) -> None:
     u, Q = pair_sweep.correlations(problem, 0.0)
     with pytest.raises(Undecided, match=says):
         list(wide_sweep.wide_sets(problem, u, Q))
+
+
+@pytest.mark.parametrize("ridge", [1e60, 1e90])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_ridge_closes_nothing_by_mistake(
+    seed: int, ridge: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All gains are then below what a test in float32 can tell apart, and every set is bounded by itself."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((30, 12)), np.where(rng.standard_normal(30) > 0, 1.0, -1.0)
+    problem = sparse_probe_problem(X, y, 3, loss="squared", ridge=ridge, forced=[2])
+    path = solve(problem, "enumeration").certificate().save(tmp_path / "a.cert")
+    shrink(monkeypatch)
+    assert verify(path, X, y).accepted

@@ -183,10 +183,39 @@ def test_names_are_compared_with_a_files_layers(store: Path, capsys: pytest.Capt
     rows, forged = store.parent / "rows.npz", store.parent / "forged.cert"
     assert main(["export", str(store), "--feature", "red", "--layers", "all", "--out", str(rows)]) == 0
     true = Certificate.load(solved(store, capsys, "--layers", "all")["certificate"])
-    for change in (saying(layers={"0-1": 8, "5": 6}), saying(layers=None), saying(layer=3)):
-        altered(true, change, forged)
+    others = {"0-1": 8, "5": 6}
+    basis = {"basis": {"call": "rotated:1", "of": 22, "sha256": "0" * 64}}
+    for change in ({"layers": others}, {"layers": None}, {"layer": 3}, basis, {"heads": 2}):
+        altered(true, saying(**change), forged)
         assert main(["verify", str(forged), "--data", str(rows)]) == 1
-        assert "the scope says of layers" in capsys.readouterr().out
+        assert "the scope says " in capsys.readouterr().out
+
+
+def test_a_basis_that_a_file_names_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else `cite` would call columns of a rotation neurons of layers."""
+    rows, forged = store.parent / "rows.npz", store.parent / "forged.cert"
+    stated = ["--feature", "red", "--layers", "all", "--basis", "rotated:1"]
+    assert main(["export", str(store), *stated, "--out", str(rows)]) == 0
+    true = Certificate.load(solved(store, capsys, "--layers", "all", "--basis", "rotated:1")["certificate"])
+    true.save(forged)
+    assert main(["verify", str(forged), "--data", str(rows)]) == 0
+    for change in (saying(basis=None), saying(layers=None)):
+        altered(true, change, forged)
+        for command in ("verify", "cite"):
+            assert main([command, str(forged), "--data", str(rows)]) == 1
+            said = capsys.readouterr()
+            assert "the scope says none of" in said.out + said.err
+
+
+def test_what_a_scope_says_ends_in_a_sentence(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forged = store.parent / "forged.cert"
+    true = Certificate.load(solved(store, capsys, "--layers", "all")["certificate"])
+    altered(true, saying(split={"seed": -1, "test_share": 0.3}), forged)
+    assert main(["verify", str(forged), "--data", str(store)]) == 1
+    assert "which is none of a store" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["registry", "list", str(store.parent / "r"), "--layer", "0-999999"])
+    assert "names more than 10,000 numbers" in capsys.readouterr().err
 
 
 def test_moments_are_of_one_layer(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ def test_clusters(loss: str) -> None:
         op.compare(best)
 
 
-@pytest.mark.parametrize("rule", ["cluster", "cluster:", "cluster:high", "layer", "cluster:0", "cluster:1.5", ""])
+@pytest.mark.parametrize("rule", ["cluster", "cluster:", "cluster:high", "layers", "cluster:0", "cluster:1.5", ""])
 def test_rules_that_make_no_groups(rule: str) -> None:
     with pytest.raises(InputError, match=r"makes no groups|give a number above 0"):
         grouped(known("plain", 1, "squared").problem, rule)
@@ -175,5 +175,5 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["cite", str(certificate)]) == 0
     assert "at most one of the one group, no set" in capsys.readouterr().out
     assert main(["compare", *stated]) == 2
-    assert main(["solve", *stated[:-1], "layer", "--out", str(tmp_path)]) == 2
+    assert main(["solve", *stated[:-1], "layers", "--out", str(tmp_path)]) == 2
     assert "makes no groups" in capsys.readouterr().err

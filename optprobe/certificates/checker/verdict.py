@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,8 +139,8 @@ class Statement:
         yield "sets", f"at most {self.k} of {columns}"
         yield "the set", f"{list(self.support)}: F is at most {self.upper_bound:.12g}"
         yield "all others", f"F is at least {self.lower_bound:.12g} ({self.proof})"
-        if "layers" in self.source and "basis" not in self.source:
-            yield "by layers", ", ".join(f"{j} is {_name(self.source['layers'], j)}" for j in self.support) or "none"
+        if "basis" not in self.source and (runs := _runs(self.source.get("layers"))):
+            yield "by layers", ", ".join(f"{j} is {_name(runs, j)}" for j in self.support) or "none"
         if self.pool is not None:
             for one in self.pool.sets[:SHOWN]:
                 yield "listed set", f"{list(one.support)}: F is at most {one.upper_bound:.12g}"
@@ -225,9 +226,20 @@ class Verdict:
         return record
 
 
-def _name(runs: Mapping[str, int], column: int) -> str:
-    """Layer and neuron of a column, from the width by each run of layers that stand side by side, the lowest first."""
-    for first, last, width in sorted((int(run.split("-")[0]), int(run.split("-")[-1]), w) for run, w in runs.items()):
+def _runs(stated: Any) -> list[tuple[int, int, int]]:
+    """First layer, last layer and width of each run that is stated, the lowest first; none where it is of none."""
+    found = []
+    for run, width in stated.items() if isinstance(stated, Mapping) else ():
+        ends = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", run) if type(run) is str and type(width) is int else None
+        if ends is None:
+            return []
+        found.append((int(ends[1]), int(ends[2] or ends[1]), width))
+    return sorted(found)
+
+
+def _name(runs: list[tuple[int, int, int]], column: int) -> str:
+    """Layer and neuron of a column of layers that stand side by side."""
+    for first, last, width in runs:
         size = (last + 1 - first) * width
         if column < size:
             return f"L{first + column // width}.N{column % width}"

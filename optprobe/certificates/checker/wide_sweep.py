@@ -61,6 +61,8 @@ MOST_PAIRS = 1 << 20
 PAIRS_A_PASS = 32
 """Pairs that are tried with a block of third columns at once."""
 SINGLE, ROUNDING, EXACT_ROUNDING = 2.0**-24, 2.0**-18, 2.0**-40
+BEYOND = 1e30
+"""Above the sizes of all tests, and within float32: an error as large closes nothing, as a larger one does not."""
 LARGEST_GAP = 1e9
 """In units of the largest square of c: a smaller gap proves less than the true one."""
 
@@ -254,6 +256,6 @@ def _sweep(problem: Problem, u: Floats, Q: float, fixed: int, need: int) -> _Wid
         problem.limits.check()
         b[start : start + 256] = problem.Z.T[columns[start : start + 256]] * roots
     gap = min(gap / largest / largest, LARGEST_GAP)
-    of_fixed = fixed * error * (8 / largest + 2 * (1 + 2 * gap) + 1 / largest / largest)
+    of_fixed = min(fixed * error * (8 / largest + 2 * (1 + 2 * gap) + 1 / largest / largest), BEYOND)
     delta = 1.05 * (min(n, SUMMED) + -(-n // SUMMED) + 8) * SINGLE
     return _Wide(problem, columns, b, x, d, c / largest, gap, need - 1, delta, 2 * error, of_fixed)

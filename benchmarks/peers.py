@@ -212,7 +212,9 @@ def draw(measured: list[Measured], limit: float, path: Path) -> None:
             ]
             for full, face in ((True, f"C{number}"), (False, "none")):
                 x, y = [p[0] for p in points if p[2] is full], [p[1] for p in points if p[2] is full]
-                axis.scatter(x, y, 24, facecolors=face, edgecolors=f"C{number}", label=name if full else None)
+                axis.scatter(
+                    x, y, 24, facecolors=face, edgecolors=f"C{number}", label=name if full and points else None
+                )
         ends = np.array([1e-2, limit])
         for factor, style in ((1, "-"), (100, ":")):
             axis.plot(ends, factor * ends, style, color="grey", linewidth=0.8)

@@ -222,6 +222,14 @@ def test_layers_are_those_of_a_store(store: Activations, tmp_path: Path) -> None
             load_labelled(tmp_path / "odd.npz")
 
 
+def test_layers_that_no_certificate_can_name_are_refused_at_once() -> None:
+    values = {2 * layer: VALUES[0][:, :2] for layer in range(65)}
+    apart = activations_of(values, {"red": Y}, np.arange(150) // 3)
+    with pytest.raises(op.InputError, match="these layers are 65 runs of neighbours of one width"):
+        op.problem(apart, 1, feature="red", layers="all")
+    assert op.problem(apart, 1, feature="red", layers=range(0, 128, 2)).n_neurons == 128
+
+
 def test_heads_are_named_within_a_layer() -> None:
     made = activations_of({0: VALUES[0], 1: VALUES[0]}, {"red": Y}, hook="attn.heads")
     manifest = {**made.manifest, "heads": [7, 7]}

@@ -31,6 +31,8 @@ from optprobe.files import write_file
 
 TEST_SHARE, SEED = 0.3, 0
 """The split of a store where nothing else is said."""
+MOST_RUNS = 64
+"""Entries that a certificate's scope has room for."""
 _ARRAYS = ("X_train", "y_train", "sample_weight", "group_train", "X_test", "y_test", "group_test")
 _WORDS = ("feature", "target", "layer", "layers", "basis")
 """Entries of a file that say what its arrays are."""
@@ -245,7 +247,13 @@ def _place(store: Activations, layers: tuple[int, ...]) -> dict[str, Any]:
         raise InputError(
             f"{store.folder or 'this store'} is of attention heads, which are named by their layer: give one"
         )
-    return {"layers": stated_layers(tuple((layer, store.matrices[layer].shape[1]) for layer in layers)), **hook}
+    stated = stated_layers(tuple((layer, store.matrices[layer].shape[1]) for layer in layers))
+    if len(stated) > MOST_RUNS:
+        raise InputError(
+            f"these layers are {len(stated)} runs of neighbours of one width, and a certificate names at most "
+            f"{MOST_RUNS}: give layers that follow each other"
+        )
+    return {"layers": stated, **hook}
 
 
 def _side_by_side(

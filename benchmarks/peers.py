@@ -137,19 +137,18 @@ def asked_of(instance: Instance, losses: list[str], ridges: list[float], ks: lis
 
 def run(instance: Instance, questions: list[Asked], done: dict[Asked, Measured], limit: float) -> Iterator[Measured]:
     """The answers that are not there yet."""
-    given: dict[tuple[str, float], Floats] = {}
+    given: dict[tuple[str, float], Path] = {}
     ks = sorted({asked.k for asked in questions})
     with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows.npz"
         for asked in track(questions, description=instance.name):
             if asked in done or gave_up(asked, done, limit):
                 continue
             key = (asked.loss, asked.ridge)
             if key not in given:
-                penalised = asked.loss == "squared"
-                given[key] = prices(instance, *key, ks, limit) if penalised else np.ones(max(ks))
-            np.savez(rows, X=instance.X, y=instance.y, prices=given[key])
-            done[asked] = answer(asked, rows, instance, limit)
+                stated = prices(instance, *key, ks, limit) if asked.loss == "squared" else np.ones(max(ks))
+                given[key] = Path(folder) / f"{asked.loss}-{asked.ridge}.npz"
+                np.savez(given[key], X=instance.X, y=instance.y, prices=stated)
+            done[asked] = answer(asked, given[key], instance, limit)
             yield done[asked]
 
 

@@ -61,19 +61,25 @@ def split(problem: SparseProbeProblem) -> Split | None:
     return split_of(problem, problem.candidates, None, np.inf, Budget())
 
 
+def split_instances(kind: str, seeds: int) -> list[tuple[Known, LiveColumns, np.ndarray]]:
+    """Instances of a kind that have a diagonal, with their columns, and the places of their sets among these."""
+    found = []
+    for instance in (known(kind, seed, "squared") for seed in range(seeds)):
+        problem = instance.problem
+        if (apart := split(problem)) is not None:
+            place = np.searchsorted(problem.candidates, instance.supports)
+            found.append((instance, LiveColumns(problem, problem.candidates, apart), place))
+    assert found
+    return found
+
+
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_bound_of_an_ascent_exceeds_a_set(kind: str) -> None:
     """At the root and in nodes, whatever the start; and every vector bounds each set by itself."""
-    rng, found = np.random.default_rng(KINDS.index(kind)), 0
-    for seed in range(12):
-        instance = known(kind, seed, "squared")
-        problem, apart = instance.problem, split(instance.problem)
-        if apart is None:
-            continue
-        found += 1
-        live = LiveColumns(problem, problem.candidates, apart)
-        place = np.searchsorted(problem.candidates, instance.supports)
+    rng = np.random.default_rng(KINDS.index(kind))
+    for instance, live, place in split_instances(kind, 12):
+        problem = instance.problem
         for _ in range(4):
             at = rng.permutation(len(live.columns))
             inside, free = np.split(at[: rng.integers(problem.size, len(at) + 1)], [rng.integers(problem.size)])
@@ -85,7 +91,6 @@ def test_no_bound_of_an_ascent_exceeds_a_set(kind: str) -> None:
             need = problem.size - len(inside)
             value = relaxed.bound + relaxed.discount[inside].sum() + np.sort(relaxed.discount[free])[-need:].sum()
             assert (value - relaxed.discount[place].sum(axis=1) <= instance.objectives + 1e-13).all()
-    assert found
 
 
 @settings(max_examples=150, deadline=None)
@@ -305,15 +310,9 @@ def test_the_objective_of_a_split_fit_is_that_of_the_relaxation() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_cuts_with_a_diagonal_bound_every_set(kind: str) -> None:
     """Those of fits, and every combination of coefficients, which is what a node of outer approximation has."""
-    rng, found = np.random.default_rng(KINDS.index(kind)), 0
-    for seed in range(6):
-        instance = known(kind, seed, "squared")
-        problem, apart = instance.problem, split(instance.problem)
-        if apart is None:
-            continue
-        found += 1
-        live, pool = LiveColumns(problem, problem.candidates, apart), CutPool(problem)
-        place = np.searchsorted(problem.candidates, instance.supports)
+    rng = np.random.default_rng(KINDS.index(kind))
+    for instance, live, place in split_instances(kind, 6):
+        problem, pool = instance.problem, CutPool(instance.problem)
         fits = fit_supports(problem, instance.supports[: 1 + int(rng.integers(8))])
         for number in range(len(fits.supports)):
             pool.add_fit(live, fits, number)
@@ -321,7 +320,6 @@ def test_cuts_with_a_diagonal_bound_every_set(kind: str) -> None:
         for vector in (*pool.points, *(shares @ np.array(pool.points))):
             _, value, discount = pool._bounded(live, vector)
             assert (value - discount[place].sum(axis=1) <= instance.objectives + 1e-13).all()
-    assert found
 
 
 @pytest.mark.usefixtures("always")

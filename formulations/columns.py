@@ -156,7 +156,12 @@ def stated_layers(layers: Layers) -> dict[str, int]:
 def layer_of(scope: Mapping[str, Any]) -> Any:
     """What a scope says under ``layer``, of several side by side a text: their numbers, runs as such, 0-2, 5."""
     layers = layers_of(scope)
-    return ", ".join(stated_layers(tuple((layer, 0) for layer, _ in layers))) if layers else scope.get("layer")
+    return layers_said(layer for layer, _ in layers) if layers else scope.get("layer")
+
+
+def layers_said(layers: Iterable[int]) -> str:
+    """Ascending numbers of layers as a text, runs as such: 0-2, 5."""
+    return ", ".join(stated_layers(tuple((layer, 0) for layer in layers)))
 
 
 def _as_extracted(scope: Mapping[str, Any], n_columns: int) -> Columns:

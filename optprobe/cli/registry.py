@@ -198,8 +198,10 @@ def _problems(registry: Registry, stores: Sequence[Path]) -> Iterator[SparseProb
 
 def layer_said(text: str) -> int | str:
     """Parse a layer, or several as records name them."""
+    from formulations.columns import layers_said
+
     found = numbers(text)
-    return found[0] if len(found) == 1 else ", ".join(text.split(","))
+    return found[0] if len(found) == 1 else layers_said(found)
 
 
 def _layers(said: object) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ case is searched for an incumbent twice in one run, on a sample of the rows and 
 minute or, where it is to be closed, without a limit; ``excess`` says by how much F is larger at the set found on the
 sample, as a share, and ``gap`` what a limit leaves of F. Seconds are those of the processor, all threads together, and
 of the clock: on a busy machine this one counts what others do. The squared loss searches all rows either way. Results
-go to ``benchmarks/results/size.json`` with a description of the machine, and to a figure.
+go to ``benchmarks/results/size.json`` with a description of the machine, and to a figure; what the same machine has
+measured of other numbers of neurons, at as many rows, stays there.
 """
 
 from __future__ import annotations
@@ -150,6 +151,18 @@ def draw(measured: list[Measured], path: Path) -> None:
     plt.close(figure)
 
 
+def kept(path: Path, rows: int) -> list[Measured]:
+    """What this machine has measured before at so many rows."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        [Measured(**case) for case in record["cases"]]
+        if record["rows"] == rows and record["machine"] == machine()
+        else []
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=16_000)
@@ -157,15 +170,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    few, measured = gated(300, 32), list[Measured]()
+    path, few = arguments.out / "size.json", gated(300, 32)
+    measured = [case for case in kept(path, arguments.rows) if case.neurons not in arguments.neurons]
     for neurons in arguments.neurons:
         many = gated(arguments.rows, neurons)
         for loss, k in CASES[neurons]:
             measure(*few, loss, min(k, ENUMERATED))  # compiles
             measured.append(measure(*many, loss, k))
-            cases = [asdict(done) for done in measured]
+            cases = [asdict(done) for done in sorted(measured, key=lambda case: case.neurons)]
             record = {"machine": machine(), "rows": arguments.rows, "cases": cases}
-            write_file(arguments.out / "size.json", (json.dumps(record, indent=1) + "\n").encode())
+            write_file(path, (json.dumps(record, indent=1) + "\n").encode())
+    measured.sort(key=lambda case: case.neurons)
     show(measured)
     draw(measured, arguments.out / "size.png")
 

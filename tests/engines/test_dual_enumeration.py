@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from adversarial import KINDS, known
@@ -17,6 +19,7 @@ from optprobe.engines.kernels import minorant as kernels
 from optprobe.engines.outcome import Reference
 from optprobe.engines.sweeps.hinge import HingeSweep
 from optprobe.engines.sweeps.logistic import MinorantSweep
+from optprobe.engines.sweeps.wide_hinge import WideHingeSweep
 from optprobe.engines.trees.pair_leaves import PairLeaves
 
 
@@ -122,16 +125,21 @@ def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int)
     instance = known(kind, seed, "hinge", largest_k=2)
     stated = instance.problem
     task = Task(stated, tuple(map(int, instance.supports[0])), float(instance.objectives[0]), 1e-6)
-    sweep = HingeSweep(task)
+    sweeps = [HingeSweep(task), WideHingeSweep(task)]
+    with ThreadPoolExecutor(1) as pool:
+        for sweep in sweeps:
+            sweep._prepare(pool)
     allowed = np.isin(np.arange(stated.n_neurons), stated.candidates)
     problem = Problem(stated.Z, stated.y, stated.w, allowed, "hinge", stated.ridge, stated.size)
     rows = hinge_sweep.Rows.of(problem)
     for target in np.quantile(instance.objectives, [0.0, 0.1, 0.5, 0.9]) + 1e-4:
-        sweep.found.upper = float(target) + sweep.slack / 2
         below = {tuple(map(int, s)) for s, f in zip(instance.supports, instance.objectives) if f < target - 1e-9}
-        solver = [sweep.columns[part] for part in sweep._open(0)]
-        checker = [rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]
-        for left in (solver, checker):
+        opened = [[rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]]
+        for sweep in sweeps:
+            sweep.found.upper = float(target) + sweep.slack / 2
+            starts = range(0, len(sweep.columns), sweep.firsts)
+            opened.append([sweep.columns[part] for start in starts for part in sweep._open(start)])
+        for left in opened:
             found = {tuple(sorted(row)) for part in left for row in part.tolist()}
             assert below <= found
             assert len(found - below) <= 0.5 * (len(instance.supports) - len(below)) + 1

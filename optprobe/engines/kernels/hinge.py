@@ -140,14 +140,14 @@ def raise_singles(
 
 @njit(**OPTIONS)
 def open_partners(
-    Q: Floats, i: int, later: Ints, positive: int, w: Floats, centre: Floats, sigma: float, start: Floats,
+    q: Floats, Q: Floats, rows: Ints, positive: int, w: Floats, centre: Floats, sigma: float, start: Floats,
     ridge: float, target: float, passes: int, rounds: int, out: Ints,
 ) -> int:  # fmt: skip
-    """List the j of ``later`` whose pair with i stays below ``target``; begins at i's own t and coefficients."""
+    """List the j of ``rows`` whose pair of q and Q[j] stays below ``target``; begins at q's own t and coefficients."""
     t, s, n = np.empty(len(w)), np.empty(3), 0
-    for j in later:
+    for j in rows:
         s[0], s[1], s[2] = start[0], 0.0, start[2]
-        if not _ascend(Q[i], Q[j], positive, w, centre, sigma, ridge, target, passes, rounds, s, t) >= target:
+        if not _ascend(q, Q[j], positive, w, centre, sigma, ridge, target, passes, rounds, s, t) >= target:
             out[n] = j
             n += 1
     return n

@@ -11,6 +11,7 @@ from math import comb
 from formulations import ProbeProblem
 from optprobe.engines.engine import Engine, Task
 from optprobe.engines.outcome import Outcome
+from optprobe.engines.sweeps import wide_hinge
 from optprobe.engines.sweeps.dual_sweep import DualSweep
 from optprobe.engines.sweeps.hinge import HingeSweep
 from optprobe.engines.sweeps.logistic import MinorantSweep
@@ -38,12 +39,18 @@ def run(task: Task) -> Outcome:
     """Sweep all supports. If the budget ends first, the lower bound is that of the relaxation at the root."""
     if task.budget.over:
         return branch_and_cut.root_outcome(task, task.incumbents(), {})
-    single = task.problem.loss.name == "logistic" and task.problem.size == 1
-    sweep = SingleSweep(task) if single else SWEEPS[task.problem.loss.name](task)
+    sweep = _sweep_of(task.problem)(task)
     if sweep.finished():
         counts = {"sets": comb(len(task.problem.candidates), task.problem.size), **sweep.counts}
         return Outcome(sweep.found.support, sweep.target, sweep.proof(), counts, sweep.found.kept)
     return branch_and_cut.root_outcome(task, sweep.found, sweep.counts)
+
+
+def _sweep_of(problem: ProbeProblem) -> type[DualSweep]:
+    """The sweep that suits a problem."""
+    if problem.loss.name == "logistic" and problem.size == 1:
+        return SingleSweep
+    return wide_hinge.WideHingeSweep if wide_hinge.suits(problem) else SWEEPS[problem.loss.name]
 
 
 ENGINE = Engine("dual_enumeration", refuses, run, blas_threads=None)

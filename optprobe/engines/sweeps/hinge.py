@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import comb
+from typing import ClassVar
 
 import numpy as np
 from joblib import cpu_count
@@ -34,24 +36,53 @@ from optprobe.engines.sweeps.dual_sweep import DualSweep
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FIRSTS = 32
-"""Neurons whose pairs with all later ones are swept by one thread at a time."""
 START = 0.6
 """Of the largest t that is constant in each class: where the dual of a single neuron begins."""
 SINGLE_PASSES, SINGLE_ROUNDS = 20, 6
 PASSES, ROUNDS, SIGMA = 12, 5, 4.0
 
 
+@dataclass(frozen=True, eq=False)
+class Singles:
+    """The duals of some neurons alone.
+
+    Attributes
+    ----------
+    block : ndarray, shape (m,)
+        Their positions.
+    q, t : ndarray, shape (m, n_used_rows)
+    s : ndarray, shape (m, 3)
+        Coefficients.
+    weighted : ndarray, shape (m, n_used_rows)
+        w t, t made feasible.
+    value : ndarray, shape (m,)
+        Dual values.
+    """
+
+    block: Ints
+    q: Floats
+    t: Floats
+    s: Floats
+    weighted: Floats
+    value: Floats
+
+
 class HingeSweep(DualSweep):
     """`finished` sweeps the pairs of a block of first neurons after the other, on all cores."""
 
     largest_k = 2
+    firsts: ClassVar[int] = 32
+    """Neurons whose pairs with all later ones are swept by one thread at a time."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.positive = int((self.y > 0).sum())
-        self.q = self.gathered()
-        self.q *= self.y
+
+    def multiplied(self, positions: Ints | slice = slice(None)) -> Floats:
+        """q of some neurons, shape (n_positions, n_used_rows)."""
+        q = self.gathered(positions)
+        q *= self.y
+        return q
 
     def _rows(self) -> Ints:
         """The positive class first."""
@@ -64,8 +95,10 @@ class HingeSweep(DualSweep):
 
     def finished(self) -> bool:
         m = len(self.columns)
-        starts = range(0, m, FIRSTS)
+        starts = range(0, m, self.firsts)
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cpu_count()) as pool:
+            if self.size > 1:
+                self._prepare(pool)
             for start, sets in zip(starts, pool.map(lambda start: list(self._open(start)), starts)):
                 for part in sets:
                     self.counts["open"] += len(part)
@@ -74,42 +107,49 @@ class HingeSweep(DualSweep):
                 self.task.report(Progress("dual enumeration", self.task.proved, self.found.upper, done))
         return not self.task.budget.over
 
+    def _prepare(self, pool: ThreadPoolExecutor) -> None:
+        """Make what the pairs of all blocks need."""
+        self.q = self.multiplied()
+
     def _open(self, first: int) -> Iterator[Ints]:
         """The sets whose first neuron is in a block, and whose dual value stays below the threshold."""
         if self.task.budget.over:
             return
-        block = np.arange(first, min(first + FIRSTS, len(self.columns)))
-        t, s = self._singles(block)
-        singles, discount = self._value_and_discounts(t, first)
+        block = np.arange(first, min(first + self.firsts, len(self.columns)))
+        singles = self._singles(block)
         if self.size == 1:
-            yield block[~(singles - discount.diagonal() >= self.threshold)][:, None]
-            return
-        out = np.empty(len(self.columns), dtype=np.int64)
-        for row, i in enumerate(block):
+            yield block[~(singles.value >= self.threshold)][:, None]
+        else:
+            yield from self._pairs(singles)
+
+    def _pairs(self, singles: Singles) -> Iterator[Ints]:
+        """The pairs of the neurons of a block with all later ones that stay below the threshold."""
+        first, out = singles.block[0], np.empty(len(self.columns), dtype=np.int64)
+        discount = np.square(singles.weighted @ self.q[first:].T) / (2 * self.ridge)
+        for row, i in enumerate(singles.block):
             if self.task.budget.over:
                 return
-            bound = singles[row] - discount[row, row] - discount[row, row + 1 :]
-            later = i + 1 + np.flatnonzero(~(bound >= self.threshold))
-            arguments = (self.q, i, later, self.positive, self.w, t[row], SIGMA, s[row], self.ridge, self.threshold)
-            n = kernels.open_partners(*arguments, PASSES, ROUNDS, out)
+            later = i + 1 + np.flatnonzero(~(singles.value[row] - discount[row, row + 1 :] >= self.threshold))
+            n = self._partners(singles, row, self.q, later, out)
             yield np.stack([np.full(n, i), out[:n]], axis=1)
 
-    def _singles(self, block: Ints) -> tuple[Floats, Floats]:
-        """Dual vectors (m, n_used_rows) and coefficients (m, 3) of single neurons."""
-        of_positive, of_negative = self.w[: self.positive].sum(), self.w[self.positive :].sum()
-        least = min(of_positive, of_negative)
-        start = START * np.where(self.y > 0, least / of_positive, least / of_negative)
-        t, s = np.empty((len(block), len(start))), np.zeros((len(block), 3))
-        arguments = (self.q[block], self.positive, self.w, start, self.ridge, SINGLE_PASSES, SINGLE_ROUNDS)
-        kernels.raise_singles(*arguments, t, s)
-        return t, s
+    def _partners(self, singles: Singles, row: int, Q: Floats, rows: Ints, out: Ints) -> int:
+        """List the ``rows`` of Q whose pair with a neuron of the block stays below the threshold, from its t and s."""
+        start = singles.q[row], Q, rows, self.positive, self.w, singles.t[row], SIGMA, singles.s[row]
+        return int(kernels.open_partners(*start, self.ridge, self.threshold, PASSES, ROUNDS, out))
 
-    def _value_and_discounts(self, t: Floats, first: int) -> tuple[Floats, Floats]:
-        """``sum w t``, shape (m,), and the discounts of the neurons from ``first`` on, at t made feasible."""
+    def _singles(self, block: Ints) -> Singles:
+        """Raise the duals of the neurons of a block alone."""
+        q, positive = self.multiplied(block), slice(0, self.positive)
+        negative = slice(self.positive, len(self.w))
+        weights = self.w[positive].sum(), self.w[negative].sum()
+        start = START * np.where(self.y > 0, min(weights) / weights[0], min(weights) / weights[1])
+        t, s = np.empty((len(q), len(start))), np.zeros((len(q), 3))
+        kernels.raise_singles(q, self.positive, self.w, start, self.ridge, SINGLE_PASSES, SINGLE_ROUNDS, t, s)
         weighted = t * self.w
-        sums = weighted[:, : self.positive].sum(axis=1), weighted[:, self.positive :].sum(axis=1)
+        sums = weighted[:, positive].sum(axis=1), weighted[:, negative].sum(axis=1)
         least = np.minimum(*sums)
-        weighted[:, : self.positive] *= (least / np.maximum(sums[0], 1e-300))[:, None]
-        weighted[:, self.positive :] *= (least / np.maximum(sums[1], 1e-300))[:, None]
-        v = weighted @ self.q[first:].T
-        return 2 * least, v * v / (2 * self.ridge)
+        for part, total in zip((positive, negative), sums):
+            weighted[:, part] *= (least / np.maximum(total, 1e-300))[:, None]
+        value = 2 * least - np.square(np.einsum("mi,mi->m", weighted, q)) / (2 * self.ridge)
+        return Singles(block, q, t, s, weighted, value)

@@ -59,7 +59,14 @@ class Short:
 
     def product(self, rows: slice | Ints, columns: slice, late: Late) -> Singles | None:
         """T of some vectors with others, shape (len(rows), len(columns)); None where time is up."""
-        a, b = self.vectors[rows], self.vectors[columns]
+        return self._times(self.vectors[rows], columns, late)
+
+    def against(self, given: Floats, columns: slice, late: Late) -> tuple[Singles | None, float]:
+        """The same of vectors of norm at most 1 that are given, shape (m, n), and its delta."""
+        return self._times(given.astype(np.float32), columns, late), self.delta
+
+    def _times(self, a: Singles, columns: slice, late: Late) -> Singles | None:
+        b = self.vectors[columns]
         T = np.zeros((len(a), len(b)), dtype=np.float32)
         for start in range(0, a.shape[1], SUMMED):
             if late():
@@ -87,18 +94,37 @@ class Half:
 
         def fill(start: int) -> float:
             part = slice(start, min(start + BLOCK, m))
-            given = torch.from_numpy(block(part))
-            self.vectors[part] = given.to(torch.bfloat16)
-            return float((self.vectors[part].double() - given).norm(dim=1).max())
+            self.vectors[part], error = _rounded(block(part))
+            return error
 
-        e = 1.001 * max(pool.map(fill, range(0, m, BLOCK)))
-        self.delta = e * (2 + e) + 1.02 * (n + 4) * 2.0**-24 * (1 + e) ** 2 + 2.0**-9
+        self.error = max(pool.map(fill, range(0, m, BLOCK)))
+        self.delta = self._delta(self.error)
+
+    def _delta(self, e: float) -> float:
+        """What a product errs by, of vectors that err by e at most."""
+        n = self.vectors.shape[1]
+        return e * (2 + e) + 1.02 * (n + 4) * 2.0**-24 * (1 + e) ** 2 + 2.0**-9
 
     def product(self, rows: slice | Ints, columns: slice, late: Late) -> Singles | None:
         """T of some vectors with others, shape (len(rows), len(columns)); None where time is up."""
         if late():
             return None
         return _product(self.vectors[rows], self.vectors[columns])
+
+    def against(self, given: Floats, columns: slice, late: Late) -> tuple[Singles | None, float]:
+        """The same of vectors of norm at most 1 that are given, shape (m, n), and its delta."""
+        a, error = _rounded(given)
+        T = None if late() else _product(a, self.vectors[columns])
+        return T, self._delta(max(self.error, error))
+
+
+def _rounded(given: Floats) -> tuple[Any, float]:
+    """Vectors in bfloat16, and the largest norm of what rounding takes."""
+    import torch
+
+    exact = torch.from_numpy(given)
+    short = exact.to(torch.bfloat16)
+    return short, 1.001 * float((short.double() - exact).norm(dim=1).max())
 
 
 def _product(a: Any, b: Any) -> Singles:

@@ -78,17 +78,17 @@ def _newton_step(
 @njit(**OPTIONS)
 def _ascend(
     q1: Floats, q2: Floats, positive: int, w: Floats, centre: Floats, sigma: float, ridge: float, target: float,
-    passes: int, rounds: int, s: Floats, t: Floats,
+    passes: int, rounds: int, least: float, step: tuple[float, float, float], s: Floats, t: Floats,
 ) -> float:  # fmt: skip
     """Raise the dual value of the set (q1, q2) from s = (b1, b2, b0) until it reaches ``target``; returns the best one.
 
     Each of the ``rounds`` maximises the dual value less ``|t - centre|^2 / (2 sigma)`` by at most ``passes`` Newton
-    steps, halved where they fail; then t becomes the centre. ``t`` is room for it, and may be ``centre``.
+    steps, halved where they fail; then t becomes the centre. ``t`` is room for it, and may be ``centre``. The first
+    step may be made already: from a point of proximal value ``least``, by minus ``step``.
     """
     best, n = -np.inf, len(w)
+    d1, d2, d0 = step
     for done in range(rounds):
-        least = np.inf
-        d1 = d2 = d0 = 0.0
         for _ in range(passes):
             f = slice(0, positive)
             one = _class_sums(q1[f], q2[f], w[f], centre[f], sigma, s[0], s[1], s[2])
@@ -123,7 +123,7 @@ def _ascend(
             t[i] = new
         if moved < STILL:
             break
-        centre, sigma = t, min(2.0 * sigma, LARGEST_SIGMA)
+        centre, sigma, least = t, min(2.0 * sigma, LARGEST_SIGMA), np.inf
     return float(best)
 
 
@@ -135,7 +135,21 @@ def raise_singles(
     none = np.zeros(Q.shape[1])
     for i in range(len(Q)):
         s[i] = 0.0
-        _ascend(Q[i], none, positive, w, start, 0.5, ridge, np.inf, passes, rounds, s[i], t[i])
+        begin = (0.0, 0.0, 0.0)
+        _ascend(Q[i], none, positive, w, start, 0.5, ridge, np.inf, passes, rounds, np.inf, begin, s[i], t[i])
+
+
+@njit(**OPTIONS)
+def _with_partner(own: Sums, q2: Floats, wt: Floats, d: Floats, dq: Floats) -> Sums:
+    """The sums of a class for q and a partner of coefficient 0, from those for q alone."""
+    v2 = h2 = h12 = h22 = 0.0
+    for i in range(len(q2)):
+        v2 += wt[i] * q2[i]
+        h2 += d[i] * q2[i]
+        h12 += dq[i] * q2[i]
+        h22 += d[i] * q2[i] * q2[i]
+    total, v1, _, value, h0, h1, _, h11, _, _ = own
+    return total, v1, v2, value, h0, h1, h2, h11, h12, h22
 
 
 @njit(**OPTIONS)
@@ -143,11 +157,32 @@ def open_partners(
     q: Floats, Q: Floats, rows: Ints, positive: int, w: Floats, centre: Floats, sigma: float, start: Floats,
     ridge: float, target: float, passes: int, rounds: int, out: Ints,
 ) -> int:  # fmt: skip
-    """List the j of ``rows`` whose pair of q and Q[j] stays below ``target``; begins at q's own t and coefficients."""
-    t, s, n = np.empty(len(w)), np.empty(3), 0
+    """List the j of ``rows`` whose pair of q and Q[j] stays below ``target``; begins at q's own t and coefficients.
+
+    The dual value there is not looked at: the first Newton step from it takes a few sums besides those that all j have
+    in common.
+    """
+    size, n = len(w), 0
+    t, s, wt, d, dq = np.empty(size), np.empty(3), np.empty(size), np.empty(size), np.empty(size)
+    for i in range(size):
+        u = centre[i] + sigma * (1.0 - start[0] * q[i] - (start[2] if i < positive else -start[2]))
+        wt[i] = w[i] * min(max(u, 0.0), 1.0)
+        d[i] = w[i] if (u > 0.0) & (u < 1.0) else 0.0
+        dq[i] = d[i] * q[i]
+    p, m = slice(0, positive), slice(positive, size)
+    one = _class_sums(q[p], q[p], w[p], centre[p], sigma, start[0], 0.0, start[2])
+    two = _class_sums(q[m], q[m], w[m], centre[m], sigma, start[0], 0.0, -start[2])
+    least = one[3] + two[3] + 0.5 * ridge * start[0] * start[0]
     for j in rows:
         s[0], s[1], s[2] = start[0], 0.0, start[2]
-        if not _ascend(q, Q[j], positive, w, centre, sigma, ridge, target, passes, rounds, s, t) >= target:
+        of_positive = _with_partner(one, Q[j][p], wt[p], d[p], dq[p])
+        of_negative = _with_partner(two, Q[j][m], wt[m], d[m], dq[m])
+        d1, d2, d0, _ = _newton_step(of_positive, of_negative, sigma, ridge, s)
+        s[0] -= d1
+        s[1] -= d2
+        s[2] -= d0
+        step = (d1, d2, d0)
+        if not _ascend(q, Q[j], positive, w, centre, sigma, ridge, target, passes, rounds, least, step, s, t) >= target:
             out[n] = j
             n += 1
     return n

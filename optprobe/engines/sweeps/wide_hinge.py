@@ -1,7 +1,7 @@
 r"""The dual sweep of the hinge loss over very many columns: nothing p x p is made, and no copy of all neurons is kept.
 
-Notation of `hinge`. The t of a single neuron bounds its pairs by ``v_j = <t sqrt(w), q_j sqrt(w)>``, products of vectors
-of norm at most 1: ``sum w t^2 <= 1``, and a neuron has mean square 1, or less by `NORM`. In a short type they are within
+Notation of `hinge`. The t of a single neuron bounds its pairs by ``v_j = <t sqrt(w), q_j sqrt(w)>``, products of
+vectors of norm at most 1: ``sum w t^2 <= 1``, and neurons have mean square 1. Products T in a short type are within
 delta of v (`short`), and
 
     F(i, j) >= D_i - (|T_ij| + delta)^2 / (2 ridge),
@@ -9,8 +9,8 @@ delta of v (`short`), and
 D_i the dual value of neuron i alone: the pair is closed where ``|T_ij| <= sqrt(2 ridge (D_i - threshold)) - delta``.
 Pairs that stay open begin at that t as in `hinge`, block by block of partners.
 
-A neuron that is short by 2^-20 moves v by as much, which delta has besides; and the comparison in float32 of numbers of
-at most 1 by 2^-23.
+Neurons are shortened by `NORM`, so that rounding leaves them below 1, which moves v by as much; and float32 holds the
+right side, at most 2, to 2^-23. Both together are less than twice `NORM`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 COLUMNS, PARTNERS = 4096, 128
 """Of a tile of products, and those whose rows are gathered at once."""
 NORM = 2.0**-20
-"""What the norms of neurons in the short type are short of 1, so that rounding leaves them below."""
+"""What neurons in the short type are short of their norm."""
 
 
 def suits(problem: ProbeProblem) -> bool:
@@ -75,12 +75,12 @@ class WideHingeSweep(HingeSweep):
                 yield from self._partners_of_tile(singles, left + start, opened[:, start : start + PARTNERS], out)
 
     def _partners_of_tile(self, singles: Singles, left: int, opened: NDArray[np.bool_], out: Ints) -> Iterator[Ints]:
-        """The pairs of a block with the neurons from ``left`` on, of those ``opened``, that stay below the threshold."""
+        """The pairs of a block with neurons from ``left`` on, of those ``opened``, that stay below the threshold."""
         needed = np.flatnonzero(opened.any(axis=0))
         if not len(needed):
             return
         Q = self.multiplied(left + needed)
-        for row in np.flatnonzero(opened.any(axis=1)):
+        for row in np.flatnonzero(opened.any(axis=1)).tolist():
             if self.task.budget.over:
                 return
             n = self._partners(singles, row, Q, np.flatnonzero(opened[row, needed]), out)

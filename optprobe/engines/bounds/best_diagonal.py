@@ -29,8 +29,9 @@ SPARE = 1.25
 """Rows for each column, at least: with fewer, D is too small to be worth its search."""
 WORTH = 0.05
 """The mean of D as a share of the ridge, at least."""
-RATE, SHARE = 5e10, 0.1
-"""Floating-point operations of a second, and the share of the time left that the moments may take, or all steps."""
+RATE, SHARE = 5e10, 0.4
+"""Floating-point operations of a second, and the share of the time left that the moments may take, or all steps. At a
+limit no other seconds raise the bound as much."""
 POWERS = 50
 """Steps of the power iteration for the largest eigenvalue of the scaled inverse."""
 SAFE, TIMES = 0.999, 100

@@ -26,6 +26,7 @@ from optprobe.certificates.checker import (
     problem,
     sets,
     tree,
+    wide_dual_sweep,
 )
 
 MODULES = (
@@ -42,6 +43,7 @@ MODULES = (
     problem,
     sets,
     tree,
+    wide_dual_sweep,
 )
 Patch = tuple[Any, str, Any]
 
@@ -181,7 +183,10 @@ RULES: dict[str, Callable[[], list[Patch]]] = {
     "a vector is made feasible": lambda: _with(bounds, "_feasible", _infeasible),
     "a discount is the whole square": lambda: _with(bounds, "_discount", _half),
     "a sweep of squared loss opens pairs": lambda: _with(pair_sweep, "sets_left_open", _nothing_open),
-    "a sweep of logistic loss leaves sets": lambda: _with(dual_sweep, "below", _none_below),
+    "a sweep of logistic loss leaves sets": lambda: [
+        *_with(dual_sweep, "below", _none_below),
+        *_with(wide_dual_sweep, "below", _none_below),
+    ],
     "a sweep of hinge loss has discounts": lambda: _with(hinge_sweep.Rows, "bounds", _better_hinge),
     "an exhaustive check takes all sets": lambda: _with(exhaustive, "all_sets", _fewer_sets),
     "balanced classes weigh the same": lambda: _with(problem, "weights_of", _equal_classes),

@@ -85,7 +85,7 @@ def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -
         none, zero = np.zeros(0, np.int64), np.zeros(len(minorant.omega))
         screen = dual_sweep._screen(minorant, none, zero, np.arange(m), lower) if holds else None
         for i in range(m - size + 1):
-            opened = dual_sweep._open_sets(minorant, screen, size, i, lower)
+            opened = [np.array([[i]])] if size == 1 else dual_sweep._open_sets(minorant, screen, size, i, lower)
             sets = np.concatenate([np.zeros((0, size), np.int64), *opened])
             if size == 3 and len(sets):
                 sets = sets[dual_sweep._open_by_prefix(minorant, np.array([i]), sets[:, 1:], lower)]
@@ -134,7 +134,10 @@ def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int)
     rows = hinge_sweep.Rows.of(problem)
     for target in np.quantile(instance.objectives, [0.0, 0.1, 0.5, 0.9]) + 1e-4:
         below = {tuple(map(int, s)) for s, f in zip(instance.supports, instance.objectives) if f < target - 1e-9}
-        opened = [[rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]]
+        if stated.size == 1:
+            opened = [[hinge_sweep._open_singles(problem, stated.candidates, float(target))]]
+        else:
+            opened = [[rows.columns[part] for part in hinge_sweep._open(rows, 0, float(target))]]
         for sweep in sweeps:
             sweep.found.upper = float(target) + sweep.slack / 2
             starts = range(0, len(sweep.columns), sweep.firsts)

@@ -26,6 +26,7 @@ from .minorant import TINY, Minorant, below, fit, minorant_at
 from .outcome import require
 from .problem import Problem, U
 from .sets import check_open_sets, check_sets, counted
+from .wide_dual_sweep import check_in_blocks, is_blockwise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,13 +43,16 @@ ROWS, SETS = 128, 64
 def check_dual_sweep(problem: Problem, box: float, arrays: dict[str, NDArray[Any]], lower: float) -> str:
     """Logistic loss, size <= 3: no set has F below ``lower``. Returns a sentence of counts."""
     n, m, size = len(problem.y), int(problem.candidates.sum()), problem.size
-    problem.limits.room((4.0 + THREADS) * m * m + 5.0 * n * m, "the sweep")
-    problem.limits.work(4.0 * n * m * m + 30.0 * m**size, "the sweep")
     order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z), kind="stable")
     columns = order[problem.candidates[order]]
+    if is_blockwise(m, size):
+        around = minorant_at(problem, columns[:0], arrays["reference"], box)
+        return counted("sweep", m, size, check_in_blocks(problem, columns, around, lower))
+    problem.limits.room((4.0 + THREADS) * m * m + 5.0 * n * m, "the sweep")
+    problem.limits.work(4.0 * n * m * m + 30.0 * m**size, "the sweep")
     minorant = minorant_at(problem, columns, arrays["reference"], box)
     screen = None
-    if size > 1 and _holds_zero(minorant):
+    if _holds_zero(minorant):
         screen = _screen(minorant, np.zeros(0, np.int64), np.zeros(len(minorant.omega)), np.arange(m), lower)
 
     def left(i: int) -> Iterator[Ints]:
@@ -194,9 +198,7 @@ def _open_sets(minorant: Minorant, screen: Screen | None, size: int, i: int, low
     """The sets whose first column is i and whose screen does not reach ``lower``, shape (., size)."""
     m, ridge = len(minorant.r), minorant.ridge
     later = np.arange(i + 1, m)
-    if size == 1:
-        yield np.array([[i]])
-    elif screen is None:
+    if screen is None:
         for j in later if size == 3 else [i]:
             third = np.arange(j + 1, m)
             ends = [np.full(len(third), i), np.full(len(third), j), third]

@@ -7,7 +7,7 @@ together: with v = sum w t q over the two classes in turn, t scaled down in the 
     F(i, j) >= sum w t - (v_i^2 + v_j^2) / (2 ridge).
 
 Pairs that stay below the claim take more steps, each with its own Hessian; the few that are left then are solved to the
-end (`sets.check_sets`).
+end (`sets.check_sets`). Single columns take such steps from the beginning, a few columns at a time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from .bounds import gamma, intercept_bound, own_bounds
 from .limits import THREADS, mapped
 from .problem import Problem, U
 from .proximal import Proximal
-from .sets import check_open_sets, counted
+from .sets import check_open_sets, check_sets, counted
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FIRSTS, PAIRS, SETS = 32, 128, 64
+FIRSTS, PAIRS, SETS, SINGLES = 32, 128, 64, 8
+SINGLE = 400.0
+"""Operations of a single column for each row."""
 SIGMA = 2.0
 SIGMAS, NEWTON_STEPS = (2.0, 8.0, 32.0, 64.0, 64.0, 64.0), 6
 
@@ -77,6 +79,8 @@ class Rows:
 def check_hinge_sweep(problem: Problem, lower: float) -> str:
     """Hinge loss, size <= 2: no set has F below ``lower``. Returns a sentence of counts."""
     n, m = len(problem.y), int(problem.candidates.sum())
+    if problem.size == 1:
+        return counted("sweep", m, 1, _check_singles(problem, lower))
     problem.limits.room(2.0 * n * m + THREADS * n * (8 * FIRSTS + 8 * PAIRS), "the sweep")
     problem.limits.work(2.0 * n * m * m, "the sweep")
     rows = Rows.of(problem)
@@ -88,6 +92,27 @@ def check_hinge_sweep(problem: Problem, lower: float) -> str:
     return counted("sweep", m, problem.size, sum(mapped(check, blocks, problem.limits)))
 
 
+def _check_singles(problem: Problem, lower: float) -> int:
+    """No single column has F below ``lower``, each by its own t; returns how many are solved to the end."""
+    n, columns = len(problem.y), np.flatnonzero(problem.candidates)
+    problem.limits.room(1.5 * problem.Z.size + THREADS * n * 24.0 * SINGLES, "the sweep")
+    problem.limits.work(SINGLE * n * len(columns), "the sweep")
+
+    def check(at: int) -> int:
+        left = _open_singles(problem, columns[at : at + SINGLES], lower)
+        check_sets(problem, left, lower)
+        return len(left)
+
+    return sum(mapped(check, range(0, len(columns), SINGLES), problem.limits))
+
+
+def _open_singles(problem: Problem, columns: Ints, lower: float) -> Ints:
+    """Those of some columns that no bound here closes, shape (n_sets, 1)."""
+    sets = columns[:, None]
+    t = np.tile(Proximal.start(problem), (len(sets), 1))
+    return sets[_raised(problem, sets, np.zeros((len(sets), 2)), t, lower)]
+
+
 def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
     """The sets (positions in ``columns``) whose first column is in a block, and that no bound here closes."""
     block = np.arange(first, min(first + FIRSTS, len(rows.columns)))
@@ -97,9 +122,6 @@ def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
     sums = [weighted[:, part].sum(axis=1) for part in rows.classes]
     v = [weighted[:, part] @ rows.Q[first:, part].T for part in rows.classes]
     own = [part[np.arange(len(block)), block - first] for part in v]
-    if rows.problem.size == 1:
-        yield block[~(rows.bounds(sums, [own]) >= lower)][:, None]
-        return
     for row, i in enumerate(block.tolist()):
         rows.problem.limits.check()
         ends = [np.full(len(rows.columns) - first, part[row]) for part in sums]
@@ -153,17 +175,20 @@ def _after_a_step(rows: Rows, i: int, later: Ints, centre: Floats, single: Float
 
 def _below(rows: Rows, pairs: Ints, centre: Floats, single: Floats, lower: float) -> Ints:
     """The pairs, by index, that stay below ``lower`` after some proximal steps from their first column's t."""
-    problem = rows.problem
-    steps = Proximal.of(problem, rows.columns[pairs])
     s = np.tile([single[0], 0.0, single[1]], (len(pairs), 1))
     t = np.tile(centre[np.argsort(rows.order)], (len(pairs), 1))
-    left = np.arange(len(pairs))
+    return _raised(rows.problem, rows.columns[pairs], s, t, lower)
+
+
+def _raised(problem: Problem, sets: Ints, s: Floats, t: Floats, lower: float) -> Ints:
+    """The sets of columns, by index, that stay below ``lower`` after some proximal steps from their s and t."""
+    steps, left = Proximal.of(problem, sets), np.arange(len(sets))
     for sigma in SIGMAS:
         centres = t
         t, value = steps.point(s, centres, sigma)
         for _ in range(NEWTON_STEPS):
             s, t, value = steps.descend(s, t, value, centres, sigma)
-            still = np.flatnonzero(~(own_bounds(problem, rows.columns[pairs[left]], -problem.y * t) >= lower))
+            still = np.flatnonzero(~(own_bounds(problem, sets[left], -problem.y * t) >= lower))
             left, s, t, value, centres = left[still], s[still], t[still], value[still], centres[still]
             if not len(left):
                 return left

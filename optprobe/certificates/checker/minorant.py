@@ -26,7 +26,7 @@ with ``base = sum (omega zc^2 / 2 - w A)``, ``r_l = <z_l, zc>``; eta0 bounds the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class Minorant:
     low: Floats
     high: Floats
     base: float
+    zc: Floats
     r: Floats
     norm: float
     zc_norm: float
@@ -63,6 +64,13 @@ class Minorant:
     def error(self) -> float:
         """Relative error of a product <u, v>, against |u| |v|."""
         return gamma(len(self.omega) + 8)
+
+    def of(self, problem: Problem, columns: Ints) -> Minorant:
+        """The same for other columns: omega, the box and zc are the reference's alone."""
+        used, Z = problem.w > 0, problem.Z.T[columns]
+        Z = Z if used.all() else Z[:, used]
+        norm = math.sqrt(float(((Z * Z) @ self.omega).max(initial=0.0))) * (1 + TINY)
+        return replace(self, Z=Z, r=Z @ (self.omega * self.zc), norm=norm)
 
 
 def minorant_at(problem: Problem, columns: Ints, reference: Floats, box: float) -> Minorant:
@@ -83,24 +91,25 @@ def minorant_at(problem: Problem, columns: Ints, reference: Floats, box: float) 
     zc = zeta - shift
     ends = zc - y * lo / D, zc - y * (1.0 - lo) / D
     low, high = np.minimum(*ends), np.maximum(*ends)
-    Z = np.ascontiguousarray(problem.Z[used][:, columns].T)
     error = gamma(len(y) + 8)
     squares = float(omega @ (zc * zc))
     base = 0.5 * squares - float(w @ A)
     base -= error * (squares + float(w @ np.abs(A))) + 4 * U * float(w @ (np.abs(zeta) + np.abs(zc))) + UNDERFLOW
-    return Minorant(
-        Z,
+    of_none = Minorant(
+        np.zeros((0, len(w))),
         omega,
         low + TINY * (1 + np.abs(low)),
         high - TINY * (1 + np.abs(high)),
         base,
-        Z @ (omega * zc),
-        math.sqrt(float(((Z * Z) @ omega).max())) * (1 + TINY),
+        zc,
+        np.zeros(0),
+        0.0,
         math.sqrt(squares) * (1 + TINY),
         problem.ridge,
         intercept_bound(problem) + abs(shift) * (1 + TINY),
         abs(float(omega @ zc)) + error * float(omega @ np.abs(zc)) + UNDERFLOW,
     )
+    return of_none.of(problem, columns)
 
 
 def _start(minorant: Minorant, Z: Floats, r: Floats) -> tuple[Floats, Floats]:

@@ -104,6 +104,21 @@ def wide_sets(problem: Problem, u: Floats, Q: float) -> Iterator[Ints]:
         yield from sweep.triples(*map(np.concatenate, zip(*pending)))
 
 
+def short_products(a: Singles, b: Singles, limits: Limits) -> Singles:
+    """The products of the rows of a with those of b, `SUMMED` terms at a time."""
+    T = np.zeros((len(a), len(b)), dtype=np.float32)
+    for start in range(0, a.shape[1], SUMMED):
+        limits.check()
+        part = slice(start, start + SUMMED)
+        T += a[:, part] @ b[:, part].T
+    return T
+
+
+def error_of_products(n: int) -> float:
+    """delta: what `short_products` of n terms err by, between rows of norm 1 that were rounded to float32."""
+    return 1.05 * (min(n, SUMMED) + -(-n // SUMMED) + 8) * SINGLE
+
+
 @dataclass(frozen=True)
 class _Wide:
     """What the module's text names, of the columns that are not fixed.
@@ -143,13 +158,7 @@ class _Wide:
 
     def products(self, rows: Any, columns: slice) -> Singles:
         """Products of some columns with others in float32."""
-        a, b = self.b[rows], self.b[columns]
-        T = np.zeros((len(a), len(b)), dtype=np.float32)
-        for start in range(0, a.shape[1], SUMMED):
-            self.limits.check()
-            part = slice(start, start + SUMMED)
-            T += a[:, part] @ b[:, part].T
-        return T
+        return short_products(self.b[rows], self.b[columns], self.problem.limits)
 
     def exact_products(self, pairs: Ints) -> Floats:
         """<a_i, a_j> of pairs in float64."""
@@ -257,5 +266,4 @@ def _sweep(problem: Problem, u: Floats, Q: float, fixed: int, need: int) -> _Wid
         b[start : start + 256] = problem.Z.T[columns[start : start + 256]] * roots
     gap = min(gap / largest / largest, LARGEST_GAP)
     of_fixed = min(fixed * error * (8 / largest + 2 * (1 + 2 * gap) + 1 / largest / largest), BEYOND)
-    delta = 1.05 * (min(n, SUMMED) + -(-n // SUMMED) + 8) * SINGLE
-    return _Wide(problem, columns, b, x, d, c / largest, gap, need - 1, delta, 2 * error, of_fixed)
+    return _Wide(problem, columns, b, x, d, c / largest, gap, need - 1, error_of_products(n), 2 * error, of_fixed)

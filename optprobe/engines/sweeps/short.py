@@ -87,9 +87,10 @@ class Half:
 
         def fill(start: int) -> float:
             part = slice(start, min(start + BLOCK, m))
-            given = torch.from_numpy(block(part))
-            self.vectors[part] = given.to(torch.bfloat16)
-            return float((self.vectors[part].double() - given).norm(dim=1).max())
+            given = block(part)
+            self.vectors[part].copy_(torch.from_numpy(given))
+            apart = self.vectors[part].double().numpy() - given
+            return float(np.sqrt(np.einsum("mi,mi->m", apart, apart).max()))
 
         e = 1.001 * max(pool.map(fill, range(0, m, BLOCK)))
         self.delta = e * (2 + e) + 1.02 * (n + 4) * 2.0**-24 * (1 + e) ** 2 + 2.0**-9

@@ -139,6 +139,20 @@ def raise_singles(
 
 
 @njit(**OPTIONS)
+def open_singles(
+    Q: Floats, positive: int, w: Floats, start: Floats, ridge: float, target: float, passes: int, rounds: int, out: Ints
+) -> int:
+    """List the rows of Q whose neuron alone stays below ``target``."""
+    none, t, s, n = np.zeros(Q.shape[1]), np.empty(Q.shape[1]), np.empty(3), 0
+    for i in range(len(Q)):
+        s[:] = 0.0
+        if not _ascend(Q[i], none, positive, w, start, 0.5, ridge, target, passes, rounds, s, t) >= target:
+            out[n] = i
+            n += 1
+    return n
+
+
+@njit(**OPTIONS)
 def open_partners(
     Q: Floats, i: int, later: Ints, positive: int, w: Floats, centre: Floats, sigma: float, start: Floats,
     ridge: float, target: float, passes: int, rounds: int, out: Ints,

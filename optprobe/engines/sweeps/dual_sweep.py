@@ -62,10 +62,11 @@ class DualSweep(ABC):
         """The rows of positive weight, in the order that suits the sweep."""
         return np.flatnonzero(self.task.rows.w > 0)
 
-    def gathered(self) -> Floats:
-        """The standardised neurons on the rows used, shape (m, n_used_rows)."""
-        neurons = np.empty((len(self.columns), len(self.used)))
-        for neuron, column in zip(neurons, self.columns):
+    def gathered(self, positions: Ints | slice = slice(None)) -> Floats:
+        """Standardised neurons, all unless some are named, on the rows used, shape (n_positions, n_used_rows)."""
+        columns = self.columns[positions]
+        neurons = np.empty((len(columns), len(self.used)))
+        for neuron, column in zip(neurons, columns):
             np.take(self.task.rows.Z[:, column], self.used, out=neuron)
         return neurons
 

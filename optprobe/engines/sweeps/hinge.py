@@ -50,8 +50,8 @@ class HingeSweep(DualSweep):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.positive = int((self.y > 0).sum())
-        self.q = self.gathered()
-        self.q *= self.y
+        if self.size == 2:
+            self.q = self._signed(np.arange(len(self.columns)))
 
     def _rows(self) -> Ints:
         """The positive class first."""
@@ -61,6 +61,12 @@ class HingeSweep(DualSweep):
     def proof(self) -> SweepProof:
         """The claim alone: the checker finds its own dual vectors."""
         return SweepProof()
+
+    def _signed(self, positions: Ints) -> Floats:
+        """``q = y z`` of some neurons, shape (n_positions, n_used_rows)."""
+        neurons = self.gathered(positions)
+        neurons *= self.y
+        return neurons
 
     def finished(self) -> bool:
         m = len(self.columns)
@@ -79,28 +85,34 @@ class HingeSweep(DualSweep):
         if self.task.budget.over:
             return
         block = np.arange(first, min(first + FIRSTS, len(self.columns)))
+        if self.size == 1:
+            out = np.empty(len(block), dtype=np.int64)
+            arguments = (self._signed(block), self.positive, self.w, self._start(), self.ridge, self.threshold)
+            n = kernels.open_singles(*arguments, SINGLE_PASSES, SINGLE_ROUNDS, out)
+            yield block[out[:n], None]
+            return
         t, s = self._singles(block)
         singles, discount = self._value_and_discounts(t, first)
-        if self.size == 1:
-            yield block[~(singles - discount.diagonal() >= self.threshold)][:, None]
-            return
         out = np.empty(len(self.columns), dtype=np.int64)
         for row, i in enumerate(block):
             if self.task.budget.over:
                 return
             bound = singles[row] - discount[row, row] - discount[row, row + 1 :]
             later = i + 1 + np.flatnonzero(~(bound >= self.threshold))
-            arguments = (self.q, i, later, self.positive, self.w, t[row], SIGMA, s[row], self.ridge, self.threshold)
-            n = kernels.open_partners(*arguments, PASSES, ROUNDS, out)
+            pair = (self.q, i, later, self.positive, self.w, t[row], SIGMA, s[row], self.ridge, self.threshold)
+            n = kernels.open_partners(*pair, PASSES, ROUNDS, out)
             yield np.stack([np.full(n, i), out[:n]], axis=1)
+
+    def _start(self) -> Floats:
+        """The t where the dual of a single neuron begins, shape (n_used_rows,)."""
+        of_positive, of_negative = self.w[: self.positive].sum(), self.w[self.positive :].sum()
+        least = min(of_positive, of_negative)
+        return np.asarray(START * np.where(self.y > 0, least / of_positive, least / of_negative))
 
     def _singles(self, block: Ints) -> tuple[Floats, Floats]:
         """Dual vectors (m, n_used_rows) and coefficients (m, 3) of single neurons."""
-        of_positive, of_negative = self.w[: self.positive].sum(), self.w[self.positive :].sum()
-        least = min(of_positive, of_negative)
-        start = START * np.where(self.y > 0, least / of_positive, least / of_negative)
-        t, s = np.empty((len(block), len(start))), np.zeros((len(block), 3))
-        arguments = (self.q[block], self.positive, self.w, start, self.ridge, SINGLE_PASSES, SINGLE_ROUNDS)
+        t, s = np.empty((len(block), len(self.used))), np.zeros((len(block), 3))
+        arguments = (self.q[block], self.positive, self.w, self._start(), self.ridge, SINGLE_PASSES, SINGLE_ROUNDS)
         kernels.raise_singles(*arguments, t, s)
         return t, s
 

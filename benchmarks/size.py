@@ -40,7 +40,7 @@ CASES = {
         *(("squared", 8), ("squared", 16)),
     ),
     9216: (("squared", 3), ("logistic", 1)),
-    46080: (("squared", 2), ("squared", 3), ("logistic", 1)),
+    46080: (("squared", 2), ("squared", 3), ("logistic", 1), ("logistic", 2), ("hinge", 1)),
 }
 """Loss and k by the number of neurons; balanced classes."""
 RIDGE = 0.01

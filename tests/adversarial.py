@@ -26,6 +26,8 @@ KINDS = (
 SHAPES = (*(kind for kind in KINDS if kind not in ("full", "weighted")), "correlated", "nearly_equal", "plain")
 """Kinds of data for `mixed`, which has its own k and weights; their number is coprime to those of its grid."""
 LOSSES = ("squared", "logistic", "hinge")
+HABITS = ("near ties", "near duplicates", "denormals", "constants", "scales", "outliers", "low rank", "noise")
+"""Kinds of rows for `awkward`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,3 +144,44 @@ def instances(loss: str, seeds: range, kinds: tuple[str, ...] = KINDS, largest_k
     for seed in seeds:
         for kind in kinds:
             yield known(kind, seed, loss, largest_k)
+
+
+def awkward(habit: str, seed: int, n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels that a short type might not survive."""
+    rng = np.random.default_rng([HABITS.index(habit), seed])
+    X = rng.standard_normal((n, p))
+    y = np.where(X @ rng.standard_normal(p) + rng.standard_normal(n) > 0, 1.0, -1.0)
+    y[:2] = 1.0, -1.0
+    if habit == "near ties":  # columns that gain alike, to a few units in the last place of float32
+        X = np.where(y[:, None] > 0, 1.0, -1.0) * np.where(rng.random((n, p)) < 0.3, -1.0, 1.0)
+        X *= 1 + 1e-7 * rng.standard_normal((n, p))
+    elif habit == "near duplicates":
+        X[:, 1::2] = X[:, ::2][:, : p // 2] * rng.choice([-1.0, 1.0], p // 2)
+        X[:, 1::2] += 10.0 ** rng.uniform(-9, -2, p // 2) * rng.standard_normal((n, p // 2))
+    elif habit == "denormals":  # standardised, most entries are below what float32 can hold
+        X *= 10.0 ** rng.uniform(-60, 0, (n, p))
+    elif habit == "constants":
+        X[:, rng.random(p) < 0.4] = 7.0
+        X[:, 0], X[0, 1:3] = X[:, 1], 1e6
+    elif habit == "scales":
+        X *= 10.0 ** rng.uniform(-30, 30, p)
+        X += 10.0 ** rng.uniform(-3, 6, p) * X.std(axis=0)
+    elif habit == "outliers":
+        X = rng.standard_t(1.1, (n, p))
+    elif habit == "low rank":
+        X = rng.standard_normal((n, 2)) @ rng.standard_normal((2, p)) + 1e-3 * X
+    elif habit == "noise":  # labels that no column says much of
+        y = rng.permutation(np.where(np.arange(n) < max(1, n // 8), 1.0, -1.0))
+    return X, y
+
+
+def model_like(seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gated columns of a few layers over one hidden state, of which one feature is to be read."""
+    rng = np.random.default_rng([7, seed])
+    n, width = int(rng.integers(20, 90)), int(rng.integers(4, 30))
+    hidden = rng.standard_normal((n, width)) * rng.uniform(0.2, 2, width)
+    gate, up = hidden @ rng.standard_normal((width, p)) - rng.uniform(0, 2, p), hidden @ rng.standard_normal((width, p))
+    X = gate / (1 + np.exp(-gate)) * up
+    y = np.where(hidden[:, 0] + rng.choice([0.1, 1.0]) * rng.standard_normal(n) > 0, 1, -1)
+    y[:2] = 1, -1
+    return X.astype(np.float32), y

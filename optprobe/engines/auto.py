@@ -68,4 +68,5 @@ def run(task: Task) -> Choice:
     known = tree.outcome()
     why = f"for {stated}, screening left {share:.0%} of the neurons: too many for a tree, so all sets are enumerated"
     task = replace(task, incumbent=known.support, objective=tree.found.objective, known=known)
+    del tree  # which may hold a copy of all columns
     return Choice(run_engine(engine, task), engine, why)

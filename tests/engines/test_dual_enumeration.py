@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from adversarial import KINDS, known
 
+from formulations import fit_supports, sparse_probe_problem
 from optprobe.certificates.checker import Rejected, dual_sweep, hinge_sweep
 from optprobe.certificates.checker.minorant import below, minorant_at
 from optprobe.certificates.checker.problem import Problem
@@ -38,7 +39,7 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
     for target in np.quantile(instance.objectives, [0.1, 0.5, 0.9]):
         sweep.found.upper = float(target) + sweep.slack
         fit = rng.normal(0.0, 1.5, problem.n_rows) if rng.integers(2) else sweep.reference.fit
-        minorant = sweep._minorant(Reference(fit, float(rng.choice([0.2, 0.5]))))
+        minorant = sweep._minorant(sweep.gathered(), Reference(fit, float(rng.choice([0.2, 0.5]))))
         screen = Screen.of(minorant, problem.ridge)
         close = Closing.of(minorant, screen.E, problem.ridge)
         left = {
@@ -146,6 +147,25 @@ def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int)
             found = {tuple(sorted(row)) for part in left for row in part.tolist()}
             assert below <= found
             assert len(found - below) <= 0.5 * (len(instance.supports) - len(below)) + 1
+
+
+def test_single_neurons_of_the_hinge_loss_are_taken_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of them all is made, and none below the target is passed over."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 3 * HingeSweep.firsts + 5))
+    problem = sparse_probe_problem(X, np.where(X[:, 40] + rng.standard_normal(50) > 0, 1, -1), 1, loss="hinge")
+    objectives = fit_supports(problem, problem.candidates[:, None]).objective
+    sweep, fitted, gathered = HingeSweep(Task(problem, (0,), float(objectives[0]), 1e-6)), list[int](), list[int]()
+    whole = sweep.gathered
+    monkeypatch.setattr(sweep, "gathered", lambda some: gathered.append(len(some)) or whole(some))
+    monkeypatch.setattr(sweep, "fit", lambda sets: fitted.extend(sweep.columns[sets[:, 0]].tolist()))
+    for share in (0.0, 0.1, 0.7):
+        sweep.found.upper = float(np.quantile(objectives, share)) + sweep.slack
+        fitted.clear()
+        assert sweep.finished()
+        assert set(np.flatnonzero(objectives < sweep.target)) <= set(fitted)
+        assert set(np.flatnonzero(objectives < sweep.threshold + 1e-4)) >= set(fitted)
+    assert max(gathered) == HingeSweep.firsts
 
 
 @pytest.mark.parametrize("kind", KINDS)

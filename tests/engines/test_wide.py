@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import conformance
 import numpy as np
 import pytest
-from adversarial import KINDS, instances, known
+from adversarial import HABITS, KINDS, awkward, instances, known, model_like
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,16 +22,6 @@ from optprobe.engines.engine import Task, engine_named
 from optprobe.engines.outcome import TreeProof
 from optprobe.engines.sweeps import short, squared, wide
 from optprobe.heuristics.stopping import never
-
-HABITS = ("near ties", "near duplicates", "denormals", "constants", "scales", "outliers", "low rank", "noise")
-
-
-@pytest.fixture(params=[short.Short, short.Half], ids=["float32", "bfloat16"], scope="module")
-def short_type(request: pytest.FixtureRequest) -> Iterator[type]:
-    """The type of the products of a pass."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wide, "fastest", lambda n: request.param)
-        yield request.param
 
 
 @pytest.fixture(autouse=True)
@@ -48,35 +37,6 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "MOST_PAIRS", 40)
     monkeypatch.setattr(short, "SUMMED", 16)
     monkeypatch.setattr(wide_sweep, "SUMMED", 16)
-
-
-def awkward(habit: str, seed: int, n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels that a short type might not survive."""
-    rng = np.random.default_rng([HABITS.index(habit), seed])
-    X = rng.standard_normal((n, p))
-    y = np.where(X @ rng.standard_normal(p) + rng.standard_normal(n) > 0, 1.0, -1.0)
-    y[:2] = 1.0, -1.0
-    if habit == "near ties":  # columns that gain alike, to a few units in the last place of float32
-        X = np.where(y[:, None] > 0, 1.0, -1.0) * np.where(rng.random((n, p)) < 0.3, -1.0, 1.0)
-        X *= 1 + 1e-7 * rng.standard_normal((n, p))
-    elif habit == "near duplicates":
-        X[:, 1::2] = X[:, ::2][:, : p // 2] * rng.choice([-1.0, 1.0], p // 2)
-        X[:, 1::2] += 10.0 ** rng.uniform(-9, -2, p // 2) * rng.standard_normal((n, p // 2))
-    elif habit == "denormals":  # standardised, most entries are below what float32 can hold
-        X *= 10.0 ** rng.uniform(-60, 0, (n, p))
-    elif habit == "constants":
-        X[:, rng.random(p) < 0.4] = 7.0
-        X[:, 0], X[0, 1:3] = X[:, 1], 1e6
-    elif habit == "scales":
-        X *= 10.0 ** rng.uniform(-30, 30, p)
-        X += 10.0 ** rng.uniform(-3, 6, p) * X.std(axis=0)
-    elif habit == "outliers":
-        X = rng.standard_t(1.1, (n, p))
-    elif habit == "low rank":
-        X = rng.standard_normal((n, 2)) @ rng.standard_normal((2, p)) + 1e-3 * X
-    elif habit == "noise":  # labels that no column says much of
-        y = rng.permutation(np.where(np.arange(n) < max(1, n // 8), 1.0, -1.0))
-    return X, y
 
 
 def brute_force(problem: SparseProbeProblem) -> tuple[np.ndarray, np.ndarray]:
@@ -134,18 +94,6 @@ def test_both_sweeps_agree(habit: str, seed: int, k: int, ridge: float, n: int) 
     assert one.finished()
     assert other.finished()
     assert abs(one.value - other.value) < 1e-12 / problem.ridge
-
-
-def model_like(seed: int, p: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gated columns of a few layers over one hidden state, of which one feature is to be read."""
-    rng = np.random.default_rng([7, seed])
-    n, width = int(rng.integers(20, 90)), int(rng.integers(4, 30))
-    hidden = rng.standard_normal((n, width)) * rng.uniform(0.2, 2, width)
-    gate, up = hidden @ rng.standard_normal((width, p)) - rng.uniform(0, 2, p), hidden @ rng.standard_normal((width, p))
-    X = gate / (1 + np.exp(-gate)) * up
-    y = np.where(hidden[:, 0] + rng.choice([0.1, 1.0]) * rng.standard_normal(n) > 0, 1, -1)
-    y[:2] = 1, -1
-    return X.astype(np.float32), y
 
 
 def largest_gain(problem: SparseProbeProblem) -> float:

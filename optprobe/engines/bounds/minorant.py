@@ -78,18 +78,18 @@ class Minorant:
     ----------
     weight : ndarray, shape (n_rows,)
         w D.
+    zc : ndarray, shape (n_rows,)
     low, high : ndarray, shape (n_rows,)
         The box of x.
     base : float
-    r : ndarray, shape (m,)
     """
 
     neurons: Floats
     weight: Floats
+    zc: Floats
     low: Floats
     high: Floats
     base: float
-    r: Floats
 
     @classmethod
     def at(cls, neurons: Floats, y: Floats, w: Floats, fit: Floats, box: float) -> Minorant:
@@ -107,7 +107,12 @@ class Minorant:
         zc = zeta - (weight @ zeta) / weight.sum()
         ends = zc - y * lo / D, zc - y * (1.0 - lo) / D
         base = float(w @ (0.5 * D * zc * zc - A))
-        return cls(neurons, weight, np.minimum(*ends), np.maximum(*ends), base, neurons @ (weight * zc))
+        return cls(neurons, weight, zc, np.minimum(*ends), np.maximum(*ends), base)
+
+    @cached_property
+    def r(self) -> Floats:
+        """``<z, zc>`` of every neuron."""
+        return np.asarray(self.neurons @ (self.weight * self.zc))
 
     @cached_property
     def squares(self) -> Floats:
@@ -118,6 +123,30 @@ class Minorant:
     def centred(self) -> bool:
         """Whether x = 0 lies in the box, as theorem 2 needs."""
         return bool((self.low <= 0).all() and (self.high >= 0).all())
+
+
+def directions(
+    minorant: Minorant, ridge: float, prefix: Ints, x: Floats, J: Ints | slice
+) -> tuple[Floats, Floats, Floats]:
+    """rho of theorem 2, h (m, n_rows), and M and N (2, m), of the columns J after a prefix, at its x_P.
+
+    h = 0 where 1 and z_P are nearly dependent on the room that x_P leaves.
+    """
+    weight = minorant.weight
+    below, above = np.maximum(x - minorant.low, 0.0), np.maximum(minorant.high - x, 0.0)
+    room = np.minimum(below, above)
+    fixed = np.concatenate([np.ones((1, len(x))), minorant.neurons[prefix]])
+    back = np.concatenate([np.minimum(room, 1.0)[None, :], np.clip(fixed[1:], -room, room)])
+    products = (fixed * weight) @ back.T
+    neurons = minorant.neurons[J]
+    r = minorant.r[J] - neurons @ (weight * x)
+    needed = np.maximum(np.abs(r) / (minorant.squares[J] + ridge), 1e-9)
+    share = np.clip((0.35 if len(prefix) else 0.25) / needed, 0.3, 1.5)
+    h, sides = np.zeros_like(neurons), np.zeros((2, len(r)))
+    if np.linalg.cond(products) < SINGULAR:
+        sign, inverse = (r > 0).astype(np.float64), np.linalg.inv(products)
+        kernels.directions(neurons, share, sign, below, above, fixed * weight, back, inverse, h, sides)
+    return r, h, sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,21 +173,9 @@ class Screen:
 
     @classmethod
     def after(cls, minorant: Minorant, ridge: float, prefix: Ints, x: Floats, J: Ints | slice) -> Screen:
-        """After a prefix, at its x_P; h = 0 where 1 and z_P are nearly dependent on the room that x_P leaves."""
-        weight = minorant.weight
-        below, above = np.maximum(x - minorant.low, 0.0), np.maximum(minorant.high - x, 0.0)
-        room = np.minimum(below, above)
-        fixed = np.concatenate([np.ones((1, len(x))), minorant.neurons[prefix]])
-        back = np.concatenate([np.minimum(room, 1.0)[None, :], np.clip(fixed[1:], -room, room)])
-        products = (fixed * weight) @ back.T
-        neurons = minorant.neurons[J]
-        r = minorant.r[J] - neurons @ (weight * x)
-        needed = np.maximum(np.abs(r) / (minorant.squares[J] + ridge), 1e-9)
-        share = np.clip((0.35 if len(prefix) else 0.25) / needed, 0.3, 1.5)
-        h, sides = np.zeros_like(neurons), np.zeros((2, len(r)))
-        if np.linalg.cond(products) < SINGULAR:
-            sign, inverse = (r > 0).astype(np.float64), np.linalg.inv(products)
-            kernels.directions(neurons, share, sign, below, above, fixed * weight, back, inverse, h, sides)
+        """After a prefix, at its x_P."""
+        weight, neurons = minorant.weight, minorant.neurons[J]
+        r, h, sides = directions(minorant, ridge, prefix, x, J)
         lin = h @ (weight * x)
         residual = minorant.r[prefix] - minorant.neurons[prefix] @ (weight * x)
         base = minorant.base - 0.5 * float(weight @ (x * x)) - float(residual @ residual) / (2 * ridge)

@@ -20,6 +20,7 @@ LARGEST_SIGMA = 64.0
 LONGEST_STEP = 4.0
 FLAT = 1e-11
 """Largest entry of a gradient that counts as zero."""
+NO_STEP = 0.0, 0.0, 0.0
 STILL = 1e-9
 """Largest change of t that counts as none: the proximal steps have arrived."""
 
@@ -135,8 +136,7 @@ def raise_singles(
     none = np.zeros(Q.shape[1])
     for i in range(len(Q)):
         s[i] = 0.0
-        begin = (0.0, 0.0, 0.0)
-        _ascend(Q[i], none, positive, w, start, 0.5, ridge, np.inf, passes, rounds, np.inf, begin, s[i], t[i])
+        _ascend(Q[i], none, positive, w, start, 0.5, ridge, np.inf, passes, rounds, np.inf, NO_STEP, s[i], t[i])
 
 
 @njit(**OPTIONS)
@@ -150,6 +150,21 @@ def _with_partner(own: Sums, q2: Floats, wt: Floats, d: Floats, dq: Floats) -> S
         h22 += d[i] * q2[i] * q2[i]
     total, v1, _, value, h0, h1, _, h11, _, _ = own
     return total, v1, v2, value, h0, h1, h2, h11, h12, h22
+
+
+@njit(**OPTIONS)
+def open_singles(
+    Q: Floats, positive: int, w: Floats, start: Floats, ridge: float, target: float, passes: int, rounds: int, out: Ints
+) -> int:
+    """List the rows of Q whose neuron alone stays below ``target``."""
+    none, t, s, n = np.zeros(Q.shape[1]), np.empty(Q.shape[1]), np.empty(3), 0
+    for i in range(len(Q)):
+        s[:] = 0.0
+        of = (Q[i], none, positive, w, start, 0.5, ridge, target, passes, rounds, np.inf, NO_STEP)
+        if not _ascend(*of, s, t) >= target:
+            out[n] = i
+            n += 1
+    return n
 
 
 @njit(**OPTIONS)

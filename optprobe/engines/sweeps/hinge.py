@@ -116,11 +116,12 @@ class HingeSweep(DualSweep):
         if self.task.budget.over:
             return
         block = np.arange(first, min(first + self.firsts, len(self.columns)))
-        singles = self._singles(block)
         if self.size == 1:
-            yield block[~(singles.value >= self.threshold)][:, None]
+            stated = self.multiplied(block), self.positive, self.w, self._start(), self.ridge, self.threshold
+            out = np.empty(len(block), dtype=np.int64)
+            yield block[out[: kernels.open_singles(*stated, SINGLE_PASSES, SINGLE_ROUNDS, out)], None]
         else:
-            yield from self._pairs(singles)
+            yield from self._pairs(self._singles(block))
 
     def _pairs(self, singles: Singles) -> Iterator[Ints]:
         """The pairs of the neurons of a block with all later ones that stay below the threshold."""
@@ -138,14 +139,18 @@ class HingeSweep(DualSweep):
         start = singles.q[row], Q, rows, self.positive, self.w, singles.t[row], SIGMA, singles.s[row]
         return int(kernels.open_partners(*start, self.ridge, self.threshold, PASSES, ROUNDS, out))
 
+    def _start(self) -> Floats:
+        """The t where the dual of a single neuron begins, shape (n_used_rows,)."""
+        of_positive, of_negative = self.w[: self.positive].sum(), self.w[self.positive :].sum()
+        least = min(of_positive, of_negative)
+        return np.asarray(START * np.where(self.y > 0, least / of_positive, least / of_negative))
+
     def _singles(self, block: Ints) -> Singles:
         """Raise the duals of the neurons of a block alone."""
         q, positive = self.multiplied(block), slice(0, self.positive)
         negative = slice(self.positive, len(self.w))
-        weights = self.w[positive].sum(), self.w[negative].sum()
-        start = START * np.where(self.y > 0, min(weights) / weights[0], min(weights) / weights[1])
-        t, s = np.empty((len(q), len(start))), np.zeros((len(q), 3))
-        kernels.raise_singles(q, self.positive, self.w, start, self.ridge, SINGLE_PASSES, SINGLE_ROUNDS, t, s)
+        t, s = np.empty_like(q), np.zeros((len(q), 3))
+        kernels.raise_singles(q, self.positive, self.w, self._start(), self.ridge, SINGLE_PASSES, SINGLE_ROUNDS, t, s)
         weighted = t * self.w
         sums = weighted[:, positive].sum(axis=1), weighted[:, negative].sum(axis=1)
         least = np.minimum(*sums)

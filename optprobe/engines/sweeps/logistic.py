@@ -52,7 +52,6 @@ class MinorantSweep(DualSweep):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.reference = self._best_reference()
-        self.neurons = self.gathered()
 
     def proof(self) -> SweepProof:
         return SweepProof(self.reference)
@@ -106,15 +105,15 @@ class MinorantSweep(DualSweep):
         left = Closing.of(minorant, screen.E, self.ridge).below(tried, threshold - minorant.base)
         return total + FIT_COST * every * float(shares[::every][left].sum())
 
-    def _minorant(self, reference: Reference) -> Minorant:
-        return Minorant.at(self.neurons, self.y, self.w, reference.fit[self.used], reference.box)
+    def _minorant(self, neurons: Floats, reference: Reference) -> Minorant:
+        return Minorant.at(neurons, self.y, self.w, reference.fit[self.used], reference.box)
 
     def finished(self) -> bool:
         """Sweep; False if the budget ended before the end."""
         budget, m = self.task.budget, len(self.columns)
         if budget.over:
             return False
-        minorant = self._minorant(self.reference)
+        minorant = self._minorant(self.gathered(), self.reference)
         screen = Screen.of(minorant, self.ridge)
         if budget.over:
             return False
@@ -124,6 +123,7 @@ class MinorantSweep(DualSweep):
         def left(start: int) -> list[Ints]:
             found: list[Ints] = []
             for sets in self._open(minorant, screen, (start, min(start + starts.step, m)), self.threshold):
+                self.counts["open"] += len(sets)
                 for at in range(0, len(sets), BOUNDED_AT_ONCE):
                     if budget.over:
                         return found
@@ -154,5 +154,4 @@ class MinorantSweep(DualSweep):
                 n, j = kernels.open_pairs(prefixes, j, screen.E, screen.C, *rest)
             else:
                 n, j = kernels.open_triples(prefixes, j, screen.E, screen.C, screen.D, *rest)
-            self.counts["open"] += n
             yield out[:n].copy()

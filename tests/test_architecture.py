@@ -235,7 +235,7 @@ def test_the_page_draws_the_arrows() -> None:
             assert duties[room] == said.split("\n\n")[0].replace("\n", " "), room
 
 
-COMPILED_CHECKS = {"compiled", "exhaustive_loops"}
+COMPILED_CHECKS = {"compiled", "compiled_dual", "compiled_hinge", "exhaustive_loops"}
 """Modules of the checker that need numba; without it, the rest works."""
 
 

@@ -171,7 +171,7 @@ def verify(
         Shapes (n_rows, n_neurons), (n_rows,), (n_rows,): the rows that the claim is about; y are the labels, or the
         targets in their own units.
     fast : bool
-        Let the compiled twin replay every sweep of the squared loss, not only those of five and six neurons.
+        Let compiled twins replay sweeps of every loss, and pair leaves, not only sweeps of five and six neurons.
     exhaustive : bool
         Evaluate every set instead of checking the proof.
     moments : Moments, optional

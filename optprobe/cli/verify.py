@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("certificate", metavar="CERTIFICATE", type=Path)
     add_data_arguments(parser, positional=False)
     parser.add_argument(
-        "--fast", action="store_true", help="replay sweeps of the squared loss by compiled loops instead of numpy"
+        "--fast", action="store_true", help="replay sweeps and pair leaves by compiled loops instead of numpy"
     )
     parser.add_argument(
         "--exhaustive",

@@ -30,7 +30,8 @@ logistic loss with two columns missing may leave the bounds of their pairs to th
 
 Proof "sweep": nothing but the claim, or one reference fit. The checker goes through all supports itself, by theorems
 that rule most of them out together, and finds a dual vector of its own for each of the others: `pair_sweep` and
-`compiled` (squared loss), `dual_sweep` (logistic), `hinge_sweep` (hinge).
+`compiled` (squared loss), `dual_sweep` (logistic), `hinge_sweep` (hinge), the latter two with compiled twins for fast
+checks, `compiled_dual` and `compiled_hinge`.
 
 DATA is an .npz of rows, or a file of moments for a claim about them: `moments`.
 """

@@ -43,8 +43,8 @@ def verify(
 ) -> Verdict:
     """Check the certificate at ``path`` against X (n_rows, n_neurons), y and, where it used them, weights (n_rows,).
 
-    ``fast`` replays sweeps of the squared loss by compiled loops; ``exhaustive`` does without the certificate's proof,
-    and evaluates every set. ``source`` is what a store's manifest says of the rows; what the author says of the same
+    ``fast`` replays sweeps and pair leaves by compiled loops; ``exhaustive`` does without the certificate's proof, and
+    evaluates every set. ``source`` is what a store's manifest says of the rows; what the author says of the same
     must be the same, and is then proved too.
     """
     most = limits or Limits()
@@ -179,7 +179,7 @@ def _prove(claim: Claim, arrays: dict[str, Array], problem: Problem, fast: bool,
         check_open_sets(problem, np.arange(len(problem.candidates)), [own], claim.result.lower_bound)
     if isinstance(claim.proof, Tree) and not exhaustive:
         left = [(problem.besides(part.listed), part.lower) for part in parts]
-        return check_trees(problem, left, claim.proof, arrays)
+        return check_trees(problem, left, claim.proof, arrays, fast)
     return "; ".join(_prove_part(claim, arrays, problem, fast, exhaustive, part) for part in parts)
 
 
@@ -206,6 +206,6 @@ def _prove_part(
     if problem.loss == "squared":
         return check_pair_sweep(problem, lower, fast)
     if problem.loss == "hinge":
-        return check_hinge_sweep(problem, lower)
+        return check_hinge_sweep(problem, lower, fast)
     assert claim.proof.box is not None
-    return check_dual_sweep(problem, claim.proof.box, arrays, lower)
+    return check_dual_sweep(problem, claim.proof.box, arrays, lower, fast)

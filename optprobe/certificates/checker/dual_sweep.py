@@ -14,19 +14,22 @@ pairs that complete a prefix.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .limits import THREADS, mapped
+from .limits import THREADS, Limits, mapped
 from .minorant import TINY, Minorant, below, fit, minorant_at
-from .outcome import require
+from .outcome import Unusable, require
 from .problem import Problem, U
 from .sets import check_open_sets, check_sets, counted
 from .wide_dual_sweep import check_in_blocks, is_blockwise
+
+if TYPE_CHECKING:
+    from .compiled_dual import Twin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +43,9 @@ AT_ONCE = 1 << 20
 ROWS, SETS = 128, 64
 
 
-def check_dual_sweep(problem: Problem, box: float, arrays: dict[str, NDArray[Any]], lower: float) -> str:
+def check_dual_sweep(
+    problem: Problem, box: float, arrays: dict[str, NDArray[Any]], lower: float, fast: bool = False
+) -> str:
     """Logistic loss, size <= 3: no set has F below ``lower``. Returns a sentence of counts."""
     n, m, size = len(problem.y), int(problem.candidates.sum()), problem.size
     order = np.argsort(-np.abs((problem.w * problem.y) @ problem.Z), kind="stable")
@@ -48,8 +53,8 @@ def check_dual_sweep(problem: Problem, box: float, arrays: dict[str, NDArray[Any
     if is_blockwise(m, size):
         around = minorant_at(problem, columns[:0], arrays["reference"], box)
         return counted("sweep", m, size, check_in_blocks(problem, columns, around, lower))
-    problem.limits.room((4.0 + THREADS) * m * m + 5.0 * n * m, "the sweep")
-    problem.limits.work(4.0 * n * m * m + 30.0 * m**size, "the sweep")
+    problem.limits.room((4.0 + (6 if fast else 1) * THREADS) * m * m + (7.0 if fast else 5.0) * n * m, "the sweep")
+    problem.limits.work(4.0 * n * m * m + (5.0 if fast else 30.0) * m**size, "the sweep")
     minorant = minorant_at(problem, columns, arrays["reference"], box)
     screen = None
     if _holds_zero(minorant):
@@ -65,10 +70,38 @@ def check_dual_sweep(problem: Problem, box: float, arrays: dict[str, NDArray[Any
                 part = sets[at : at + SETS]
                 yield part[below(minorant, part, lower)]
 
-    def check(i: int) -> int:
-        return check_open_sets(problem, columns, left(i), lower)
+    opened, step = _compiled(minorant, screen, size, lower, problem.limits) if fast else (left, 1)
 
-    return counted("sweep", m, size, sum(mapped(check, range(m - size + 1), problem.limits)))
+    def check(i: int) -> int:
+        return check_open_sets(problem, columns, opened(i), lower)
+
+    return counted("sweep", m, size, sum(mapped(check, range(0, m - size + 1, step), problem.limits)))
+
+
+def _compiled(
+    minorant: Minorant, screen: Screen | None, size: int, lower: float, limits: Limits
+) -> tuple[Callable[[int], Iterator[Ints]], int]:
+    """By compiled loops: the sets left that begin with a column or one of the next, and how many columns these are."""
+    if screen is None or size < 3:
+        twin = _twin(minorant, limits, None if screen is None else screen.E)
+        return lambda i: _left_by(twin, _together(_open_sets(minorant, screen, size, i, lower)), lower), 1
+    twin = _twin(minorant, limits, screen.E)
+    products = screen.E, screen.C, screen.D, screen.rho, np.array([screen.M, screen.N])
+    fixed = products, screen.base, lower + screen.eta
+    return lambda first: _left_by(twin, twin.triples(*fixed, first), lower), twin.firsts
+
+
+def _left_by(twin: Twin, parts: Iterator[Ints], lower: float) -> Iterator[Ints]:
+    for sets in parts:
+        yield sets[twin.below(sets, lower)]
+
+
+def _twin(minorant: Minorant, limits: Limits, products: Floats | None = None) -> Twin:
+    try:
+        from .compiled_dual import Twin
+    except ImportError as error:
+        raise Unusable(f"fast checks of the logistic loss need numba, for compiled loops: {error}") from error
+    return Twin(minorant, limits, products)
 
 
 def _together(parts: Iterator[Ints]) -> Iterator[Ints]:
@@ -264,13 +297,16 @@ def _open_by_prefix(minorant: Minorant, prefix: Ints, pairs: Ints, lower: float)
 class PairLeaves:
     """The leaves of a tree in which two columns are missing: their pairs, by the minorant at the stored reference."""
 
-    def __init__(self, problem: Problem, box: float | None, arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, problem: Problem, box: float | None, arrays: dict[str, NDArray[Any]], fast: bool = False
+    ) -> None:
         require(box is not None, "a pair leaf needs a reference, and there is none")
         assert box is not None
         n, p = problem.Z.shape
-        problem.limits.room(8.0 * p * p + 5.0 * n * p, "pair leaves")
+        problem.limits.room(8.0 * p * p + (7.0 if fast else 5.0) * n * p, "pair leaves")
         self.problem = problem
         self.minorant = minorant_at(problem, np.arange(p), arrays["reference"], box)
+        self.twin = _twin(self.minorant, problem.limits) if fast else None
 
     def check(self, inside: list[int], free: Ints, lower: float) -> int:
         """Every set of ``inside`` and two of ``free`` has a bound that reaches ``lower``; returns their number."""
@@ -282,11 +318,12 @@ class PairLeaves:
         pairs = np.stack([free[first], free[second]], axis=1)
         if len(pairs) > len(free):
             pairs = pairs[_open_by_prefix(self.minorant, prefix, pairs, lower)]
-        for at in range(0, len(pairs), SETS):
+        at_once = SETS if self.twin is None else MANY
+        for at in range(0, len(pairs), at_once):
             self.problem.limits.check()
-            part = pairs[at : at + SETS]
+            part = pairs[at : at + at_once]
             sets = np.concatenate([np.tile(prefix, (len(part), 1)), part], axis=1)
-            left = below(self.minorant, sets, lower)
+            left = below(self.minorant, sets, lower) if self.twin is None else self.twin.below(sets, lower)
             if len(left):
                 check_sets(self.problem, sets[left], lower)
         return len(first)

@@ -14,15 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import gamma, intercept_bound, own_bounds
 from .limits import THREADS, mapped
+from .outcome import Unusable
 from .problem import Problem, U
 from .proximal import Proximal
 from .sets import check_open_sets, check_sets, counted
+
+if TYPE_CHECKING:
+    from .compiled_hinge import Twin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,7 +81,7 @@ class Rows:
         return np.asarray(2 * least - taken - self.unbalanced - error - 16 * U * (least + taken))
 
 
-def check_hinge_sweep(problem: Problem, lower: float) -> str:
+def check_hinge_sweep(problem: Problem, lower: float, fast: bool = False) -> str:
     """Hinge loss, size <= 2: no set has F below ``lower``. Returns a sentence of counts."""
     n, m = len(problem.y), int(problem.candidates.sum())
     if problem.size == 1:
@@ -84,10 +89,10 @@ def check_hinge_sweep(problem: Problem, lower: float) -> str:
     problem.limits.room(2.0 * n * m + THREADS * n * (8 * FIRSTS + 8 * PAIRS), "the sweep")
     problem.limits.work(2.0 * n * m * m, "the sweep")
     rows = Rows.of(problem)
-    blocks = range(0, len(rows.columns), FIRSTS)
+    blocks, twin = range(0, len(rows.columns), FIRSTS), _twin(rows) if fast else None
 
     def check(first: int) -> int:
-        return check_open_sets(problem, rows.columns, _open(rows, first, lower), lower)
+        return check_open_sets(problem, rows.columns, _open(rows, first, lower, twin), lower)
 
     return counted("sweep", m, problem.size, sum(mapped(check, blocks, problem.limits)))
 
@@ -113,11 +118,10 @@ def _open_singles(problem: Problem, columns: Ints, lower: float) -> Ints:
     return sets[_raised(problem, sets, np.zeros((len(sets), 2)), t, lower)]
 
 
-def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
+def _open(rows: Rows, first: int, lower: float, twin: Twin | None = None) -> Iterator[Ints]:
     """The sets (positions in ``columns``) whose first column is in a block, and that no bound here closes."""
     block = np.arange(first, min(first + FIRSTS, len(rows.columns)))
-    t, s = _singles(rows.problem, rows.columns[block])
-    t = t[:, rows.order]
+    t, s = _singles(rows, block) if twin is None else twin.singles(block)
     weighted = t * rows.w
     sums = [weighted[:, part].sum(axis=1) for part in rows.classes]
     v = [weighted[:, part] @ rows.Q[first:, part].T for part in rows.classes]
@@ -128,20 +132,31 @@ def _open(rows: Rows, first: int, lower: float) -> Iterator[Ints]:
         bounds = rows.bounds(ends, [[np.full_like(ends[0], part[row]) for part in own], [part[row] for part in v]])
         later = i + 1 + np.flatnonzero(~(bounds[i + 1 - first :] >= lower))
         for at in range(0, len(later), PAIRS):
-            left = _after_a_step(rows, i, later[at : at + PAIRS], t[row], s[row], lower)
+            pairs = i, later[at : at + PAIRS], t[row], s[row], lower
+            left = _after_a_step(rows, *pairs) if twin is None else twin.left(*pairs)
             for start in range(0, len(left), SETS):
-                pairs = np.stack([np.full(len(left[start : start + SETS]), i), left[start : start + SETS]], axis=1)
-                yield pairs[_below(rows, pairs, t[row], s[row], lower)]
+                sets = np.stack([np.full(len(left[start : start + SETS]), i), left[start : start + SETS]], axis=1)
+                yield sets[_below(rows, sets, t[row], s[row], lower)]
 
 
-def _singles(problem: Problem, columns: Ints) -> tuple[Floats, Floats]:
+def _twin(rows: Rows) -> Twin:
+    try:
+        from .compiled_hinge import Twin
+    except ImportError as error:
+        raise Unusable(f"fast checks of the hinge loss need numba, for compiled loops: {error}") from error
+    start, ridge = Proximal.start(rows.problem)[rows.order], rows.problem.ridge
+    return Twin(rows.Q, rows.positive, rows.w, start, SIGMA, ridge, rows.unbalanced)
+
+
+def _singles(rows: Rows, block: Ints) -> tuple[Floats, Floats]:
     """t (m, n_rows) and coefficients (m, 2) of single columns, after two proximal steps."""
+    problem, columns = rows.problem, rows.columns[block]
     steps = Proximal.of(problem, columns[:, None])
     t = np.broadcast_to(steps.start(problem), (len(columns), len(problem.y)))
     s = np.zeros((len(columns), 2))
     for sigma in (1.0, SIGMA):
         s, t = steps.minimise(s, t, sigma)
-    return t, s
+    return t[:, rows.order], s
 
 
 def _after_a_step(rows: Rows, i: int, later: Ints, centre: Floats, single: Floats, lower: float) -> Ints:

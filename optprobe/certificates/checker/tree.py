@@ -27,10 +27,16 @@ KEPT = 8
 """Blocks of dual vectors that are kept: preorder uses neighbours together."""
 
 
-def check_trees(problem: Problem, parts: Sequence[tuple[Problem, float]], proof: Tree, arrays: dict[str, Array]) -> str:
+def check_trees(
+    problem: Problem,
+    parts: Sequence[tuple[Problem, float]],
+    proof: Tree,
+    arrays: dict[str, Array],
+    fast: bool = False,
+) -> str:
     """Walk a tree for each part, a problem and the bound of its leaves, in preorder. Returns a sentence of counts.
 
-    ``problem`` is that of all parts: they may leave candidates out.
+    ``problem`` is that of all parts: they may leave candidates out. ``fast`` bounds pairs by compiled loops.
 
     The walk itself rebuilds the nodes, so the leaves cover the search space by construction: a branch has exactly two
     subtrees, and the preorder must end exactly with the last of them, where the tree of the next part begins.
@@ -41,7 +47,7 @@ def check_trees(problem: Problem, parts: Sequence[tuple[Problem, float]], proof:
     nodes = enumerate(zip(arrays["tree.kind"].tolist(), arrays["tree.argument"].tolist()))
     leaves = pairs = 0
     for of_part, lower in parts:
-        more_leaves, more_pairs = _walk(of_part, lower, proof, arrays, duals, nodes)
+        more_leaves, more_pairs = _walk(of_part, lower, proof, arrays, duals, nodes, fast)
         leaves, pairs = leaves + more_leaves, pairs + more_pairs
     end = next(nodes, None)
     require(end is None, f"the tree is complete after {end and end[0]} nodes, and {proof.nodes} are stored")
@@ -57,6 +63,7 @@ def _walk(
     arrays: dict[str, Array],
     duals: _DualVectors,
     nodes: Iterator[tuple[int, tuple[int, int]]],
+    fast: bool,
 ) -> tuple[int, int]:
     """One tree: every leaf's node bound reaches ``lower``. Returns the numbers of leaves, and of sets bounded as pairs.
 
@@ -72,7 +79,7 @@ def _walk(
         elif what == PAIRS:
             require(index == -1, f"node {position} is a pair leaf with the argument {index}, and must have -1")
             if pair_leaves is None:
-                pair_leaves = PairLeaves(problem, proof.box, arrays)
+                pair_leaves = PairLeaves(problem, proof.box, arrays, fast)
             pairs += pair_leaves.check(inside, np.flatnonzero(free), lower)
         elif what == SCREEN:
             require(index != -1, f"node {position} screens by no vector")

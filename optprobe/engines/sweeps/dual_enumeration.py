@@ -1,8 +1,8 @@
 """Dual enumeration: logistic loss, k <= 3, and hinge loss, k <= 2, at any ridge.
 
 Every set gets a dual vector of its own; the sweeps that find them, with their theorems, are `singles`, `logistic`,
-`wide_logistic`, `hinge` and `wide_hinge`. What their bounds leave open is fitted exactly. The checker sweeps again, with its own
-vectors.
+`wide_logistic`, `hinge` and `wide_hinge`. What their bounds leave open is fitted exactly. The checker sweeps again,
+with vectors of its own.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def made_minorant(rng: np.random.Generator, n: int, m: int) -> Minorant:
     low, high = -rng.integers(1, 5, n) / 2, rng.integers(1, 5, n) / 2
     norm, zc_norm = np.sqrt(((Z * Z) @ omega).max()) * 1.001 + 0.1, np.sqrt(omega @ (zc * zc)) * 1.001
     r, ridge = Z @ (omega * zc), float(rng.choice([0.01, 1.0]))
-    return Minorant(Z, omega, low, high, 3.0, r, float(norm), float(zc_norm), ridge, 2.0, 1e-9)
+    return Minorant(Z, omega, low, high, 3.0, zc, r, float(norm), float(zc_norm), ridge, 2.0, 1e-9)
 
 
 def exact_bound(minorant: Minorant, x: np.ndarray, columns: np.ndarray, d: Fraction) -> Fraction:
@@ -165,6 +165,8 @@ def test_what_the_twin_of_the_hinge_loss_leaves(kind: str) -> None:
     """Every set below the bound, and few others; a balanced t that is as good as numpy's."""
     for seed in range(4):
         instance = known(kind, seed, "hinge", largest_k=2)
+        if instance.problem.size < 2:  # numpy alone
+            continue
         rows = hinge_sweep.Rows.of(stated(instance, "hinge"))
         block = np.arange(len(rows.columns))
         t, s = hinge_sweep._twin(rows).singles(block)
@@ -229,7 +231,7 @@ def test_limits_and_a_missing_numba_end_a_fast_check(tmp_path: Path, monkeypatch
         Twin(minorant, Limits(seconds=0.0)).below(np.array([[0, 1, 2]]), 0.0)
     for loss, module in (("logistic", "compiled_dual"), ("hinge", "compiled_hinge")):
         instance = known("plain", 1, loss, largest_k=2)
-        path = solve(instance.problem, "dual_enumeration").certificate().save(tmp_path / "a.cert")
+        path = solve(instance.problem.restated(k=2), "dual_enumeration").certificate().save(tmp_path / "a.cert")
         monkeypatch.setitem(sys.modules, f"optprobe.certificates.checker.{module}", None)
         with pytest.raises(InputError, match="need numba"):
             verify(path, instance.X, instance.y, fast=True)

@@ -3,6 +3,8 @@
 #   make test         the same environment, the quickstart, then the whole test suite
 PYTHON ?= python3
 VENV   ?= .venv
+# test files that run side by side
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -23,7 +25,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: quickstart lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 
 slow: $(STAMP)
 	$(BIN)/pytest -m slow

@@ -83,7 +83,8 @@ def _compiled(
 ) -> tuple[Callable[[int], Iterator[Ints]], int]:
     """By compiled loops: the sets left that begin with a column or one of the next, and how many columns these are."""
     if screen is None or size < 3:
-        twin = _twin(minorant, limits, None if screen is None else screen.E)
+        products = (minorant.Z * minorant.omega) @ minorant.Z.T if screen is None else screen.E
+        twin = _twin(minorant, limits, products)
         return lambda i: _left_by(twin, _together(_open_sets(minorant, screen, size, i, lower)), lower), 1
     twin = _twin(minorant, limits, screen.E)
     products = screen.E, screen.C, screen.D, screen.rho, np.array([screen.M, screen.N])
@@ -249,7 +250,7 @@ def _open_triples(screen: Screen, i: int, later: Ints, ridge: float, lower: floa
     s1, s2, use, e1, e2, bound = _pair(screen, i, later, ridge)
     gap, c = bound - lower - screen.eta, np.diagonal(C)
     curvature = 0.5 * (np.diagonal(E) + c * c / ridge + C[i] ** 2 / ridge)
-    guess = 1.0 / (2 * curvature)
+    guess = 1.0 / np.maximum(2 * curvature, 1e-300)
     most = (1.0 - use) * (1 - TINY)
     for at in range(0, len(later) - 1, ROWS):
         rows = slice(at, min(at + ROWS, len(later) - 1))

@@ -23,12 +23,13 @@ roundings). A direction of norm below LEAST_NORM is dropped: b = 0, for which th
 
 *Rounding*, v = 2^-24. The numbers of a column are rounded to float32, M and N upwards. What a product has as terms
 (|r|, zeta |s|) is added up after at most 6 roundings of each: rho errs by less than 8 v kappa (|r| + zeta S) beside the
-errors of E, C and D, the quadratic form by less than 8 v S^2. So with ``T = (delta + 32 v) S`` and ``k = 16 v kappa
-|r| +`` kappa times the error of r in float64, |rho| + kappa zeta T + k and the form + T S are above the exact ones, but
-for the roundings of these last sums, of terms that are not negative: the room that they must not exceed is narrowed by
-2^-16. Scaling: the shares of s add up to at most 1 / (1 + 2^-18), of 8 roundings. What underflows errs by 2^-126 in
-each operation; where that is multiplied by kappa zeta, the 2^-120 in T is above it, and anywhere else it is below
-2^-90, by which the room is narrowed too. No scale exceeds 1 / LEAST_DETERMINANT.
+errors of E, C and D, the quadratic form by less than 8 v S^2. So with ``T = (delta + 32 v) S`` and ``k = 16 v kappa |r|
++`` kappa times the error of r in float64, |rho| + kappa zeta T + k and the form + T S are above the exact ones, but for
+the roundings of these last sums, of terms that are not negative: the room that they must not exceed is narrowed by
+2^-16, and |e| (B + |c|) is raised by as much, for the rounding of their difference. Scaling: the shares of s add up to
+at most 1 / (1 + 2^-18), of 8 roundings. What underflows errs by 2^-126 in each operation; where that is multiplied by
+kappa zeta, the 2^-120 in T is above it, and anywhere else it is below 2^-90, by which the room is narrowed too. No
+scale exceeds 1 / LEAST_DETERMINANT.
 
 *The shift.* |s_l| |h_l|^-1 is at most 1 / LEAST_SHARE, since M and N are at least LEAST_SHARE for a unit of h. Hence
 ``|e| <= (largest |<1, h>|, rounding counted) / LEAST_SHARE + e0``, e0 that of the minorant.
@@ -60,8 +61,8 @@ ROWS, COLUMNS, CHUNK = 1024, 2048, 32
 VALUES = 1 << 17
 """Of columns, that are made into directions, or bounded by themselves, at once: what a core keeps near."""
 LEAST_SHARE, LEAST_ROOM, LEAST_NORM = 0.05, 0.05, 1e-20
-LEAST_DETERMINANT, LARGEST_REGULAR = 2.0**-12, 1e15
-"""Of the 2 x 2 systems; they decide the time only."""
+LEAST_DETERMINANT, LARGEST_REGULAR, LARGEST_ROOM = 2.0**-12, 1e15, 1e30
+"""Of the 2 x 2 systems, and of what a pair must not exceed; they decide the time only."""
 OF_SHARE, OF_ROOM, UNDER_PRODUCTS, UNDER_SUMS, UP = 2.0**-18, 2.0**-16, 2.0**-120, 2.0**-90, 1 + 2.0**-22
 PAIR, SET = 200.0, 400.0
 """Operations of a pair in a tile, and of a set that is bounded by itself for each row of the data."""
@@ -150,11 +151,12 @@ class Screen:
 
         found = list(mapped(make, range(0, m, at_once), problem.limits))
         shift = float(np.max([kept for _, kept in found])) * (1 + TINY) / LEAST_SHARE + around.e0
-        room = 2 * (around.base - lower - shift * around.cost_of_e) * (1 - OF_ROOM) - UNDER_SUMS
+        taken = shift * around.cost_of_e * (1 + OF_ROOM)
+        room = 2 * (around.base - lower - taken) * (1 - OF_ROOM) - UNDER_SUMS
         error = error_of_products(n) + 32 * SINGLE
         with np.errstate(all="ignore"):
             of_columns = np.concatenate([part for part, _ in found], axis=1).astype(np.float32)
-        most = np.float32(room * (1 - 4 * SINGLE) if room > 0 else -1.0)
+        most = np.float32(min(room * (1 - 4 * SINGLE), LARGEST_ROOM) if room > 0 else -1.0)
         return cls(a, b, of_columns, np.float32(error * UP), most, problem.limits)
 
     def open_pairs(self, top: int) -> Iterator[Ints]:

@@ -133,7 +133,7 @@ def show(measured: list[Measured]) -> None:
 
 
 def draw(measured: list[Measured], path: Path) -> None:
-    """Seconds of the clock, a bar a case, with the gap where one is left."""
+    """Seconds of the processor, a bar a case, with the gap where one is left."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -141,12 +141,12 @@ def draw(measured: list[Measured], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 0.5 + 0.35 * len(measured)), layout="constrained")
     labels = [f"{case.neurons:,} neurons, {case.loss}, k = {case.k}" for case in measured]
-    bars = axes.barh(range(len(measured)), [case.clock for case in measured], color="tab:blue")
+    bars = axes.barh(range(len(measured)), [case.solve for case in measured], color="tab:blue")
     left = [f"{case.gap:.1%} of F left" if case.k > ENUMERATED else "" for case in measured]
     axes.bar_label(bars, left, padding=3, fontsize=8)
     axes.set_yticks(range(len(measured)), labels)
     axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="seconds")
+    axes.set(xscale="log", xlabel="seconds of the processor, all threads together")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

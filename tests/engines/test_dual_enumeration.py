@@ -52,6 +52,21 @@ def test_what_the_solver_closes_is_not_below_the_target(kind: str, seed: int) ->
                 assert tuple(sorted(place[int(j)] for j in support)) in left
 
 
+def test_few_positives_and_heavy_tails_have_a_centred_reference() -> None:
+    """Fits of natural weights are moved towards the constant one until x = 0 is in the box, on all rows."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_t(2.5, (6000, 12))
+        signal = X[:, 0] + 0.5 * X[:, 1] + rng.standard_normal(6000)
+        problem = sparse_probe_problem(X, np.where(signal > np.quantile(signal, 0.94), 1, -1), 2, loss="logistic")
+        sweep = MinorantSweep(Task(problem, (0, 1), float(fit_supports(problem, [(0, 1)]).objective[0]), 1e-6))
+        minorant = sweep._minorant(sweep.gathered(), sweep.reference)
+        assert minorant.centred
+        assert minorant.base >= sweep.threshold
+        assert sweep.finished()
+        assert sweep.counts["open"] < 30
+
+
 def test_the_minorant_is_below_the_objective_everywhere() -> None:
     """Theorem 1 at random x of the box, for random references: no better than F of any set."""
     for seed in range(12):

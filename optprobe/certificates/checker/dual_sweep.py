@@ -83,8 +83,8 @@ def _compiled(
 ) -> tuple[Callable[[int], Iterator[Ints]], int]:
     """By compiled loops: the sets left that begin with a column or one of the next, and how many columns these are."""
     if screen is None or size < 3:
-        products = (minorant.Z * minorant.omega) @ minorant.Z.T if screen is None else screen.E
-        twin = _twin(minorant, limits, products)
+        own = (minorant.Z * minorant.omega) @ minorant.Z.T if screen is None else screen.E
+        twin = _twin(minorant, limits, own)
         return lambda i: _left_by(twin, _together(_open_sets(minorant, screen, size, i, lower)), lower), 1
     twin = _twin(minorant, limits, screen.E)
     products = screen.E, screen.C, screen.D, screen.rho, np.array([screen.M, screen.N])

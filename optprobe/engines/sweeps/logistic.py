@@ -16,6 +16,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from formulations import fit_support
+from formulations.losses import log_odds
 from optprobe.engines.bounds.minorant import BOXES, STRENGTHS, Closing, Minorant, Screen, reference_at
 from optprobe.engines.budget import Progress
 from optprobe.engines.engine import BOUNDED_AT_ONCE, Task
@@ -30,12 +31,23 @@ Ints = NDArray[np.int64]
 
 SAMPLE = 96
 """Neurons, strong ones more densely, on which references are compared."""
+SHARES = (1.0, 0.7, 0.5, 0.35, 0.2, 0.1, 0.0)
+"""Of a reference's distance from the constant fit, which is centred at any balance of the classes: the largest share at
+which it is centred too."""
 PREFIXES = 16
 CAPACITY = 1 << 18
 CLOSED_AT_MOST = 4096
 """Sets whose bounds are computed to judge a reference."""
 FIT_COST = 60.0
 """Of an exact fit, in bounds of a single set."""
+
+
+def _centred_share(none: Floats, y: Floats, w: Floats, fit: Floats, constant: float, box: float) -> float:
+    """The largest of `SHARES` at which a reference is centred, or the least; ``none`` are no neurons of its rows."""
+    for share in SHARES:
+        if Minorant.at(none, y, w, constant + share * (fit - constant), box).centred:
+            break
+    return share
 
 
 class MinorantSweep(DualSweep):
@@ -68,19 +80,24 @@ class MinorantSweep(DualSweep):
         if small is not problem:
             threshold += float(fit_support(small, self.task.incumbent).objective[0]) - self.task.objective
         stand_for = np.append(np.diff(np.append(places, m)), 1.0).astype(np.float64)
-        best, least, worse = Reference(np.zeros(problem.n_rows), BOXES[0]), np.inf, 0
+        constant = log_odds(small.y, small.w)
+        best, least, worse = Reference(np.full(problem.n_rows, constant), BOXES[0]), np.inf, 0
         for coef, intercept in lasso_path(small, map(float, STRENGTHS), self.task.budget.late):
             found, fit = np.inf, small.Z[:, coef != 0] @ coef[coef != 0] + intercept
             for box in BOXES:
                 if self.task.budget.over:
                     return best
-                minorant = Minorant.at(neurons, y, w, fit[used], box)
+                share = _centred_share(neurons[:0], y, w, fit[used], constant, box)
+                minorant = Minorant.at(neurons, y, w, constant + share * (fit[used] - constant), box)
                 if not minorant.centred or minorant.base < threshold:
                     continue
                 cost = self._cost(minorant, stand_for, threshold, least)
                 found = min(found, cost)
                 if cost < least:
-                    best, least = reference_at(problem, small, coef, intercept, box), cost
+                    carried = reference_at(problem, small, coef, intercept, box).fit
+                    on_all = self.y, self.w, carried[self.used], constant, box
+                    share = min(share, _centred_share(np.empty((0, len(self.used))), *on_all))
+                    best, least = Reference(constant + share * (carried - constant), box), cost
             worse = 0 if found <= least else worse + 1
             if worse > 1:
                 break

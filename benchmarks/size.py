@@ -156,11 +156,9 @@ def kept(path: Path, rows: int) -> list[Measured]:
     if not path.is_file():
         return []
     record = json.loads(path.read_text(encoding="utf-8"))
-    return (
-        [Measured(**case) for case in record["cases"]]
-        if record["rows"] == rows and record["machine"] == machine()
-        else []
-    )
+    if (record["rows"], record["machine"]) != (rows, machine()):
+        return []
+    return [Measured(**case) for case in record["cases"]]
 
 
 def main() -> None:
@@ -176,11 +174,10 @@ def main() -> None:
         many = gated(arguments.rows, neurons)
         for loss, k in CASES[neurons]:
             measure(*few, loss, min(k, ENUMERATED))  # compiles
-            measured.append(measure(*many, loss, k))
-            cases = [asdict(done) for done in sorted(measured, key=lambda case: case.neurons)]
+            measured = sorted([*measured, measure(*many, loss, k)], key=lambda case: case.neurons)
+            cases = [asdict(done) for done in measured]
             record = {"machine": machine(), "rows": arguments.rows, "cases": cases}
             write_file(path, (json.dumps(record, indent=1) + "\n").encode())
-    measured.sort(key=lambda case: case.neurons)
     show(measured)
     draw(measured, arguments.out / "size.png")
 

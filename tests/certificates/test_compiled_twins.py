@@ -96,7 +96,7 @@ def test_what_the_twin_of_the_logistic_loss_leaves(kind: str, seed: int) -> None
         alone = {tuple(row) for row in every[twin.below(every, lower)].tolist()}
         by_numpy = {tuple(row) for row in every[below(minorant, every, lower + 1e-2 * abs(lower) + 1e-6)].tolist()}
         assert better <= alone <= by_numpy
-        if not (size > 1 and dual_sweep._holds_zero(minorant)):
+        if not (size > 1 and minorant.holds_zero):
             continue
         nothing, zero = np.zeros(0, np.int64), np.zeros(len(minorant.omega))
         screen = dual_sweep._screen(minorant, nothing, zero, np.arange(m), lower)

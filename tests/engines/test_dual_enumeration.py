@@ -97,7 +97,7 @@ def test_what_the_checker_closes_is_not_below_the_target(kind: str, seed: int) -
     m = len(columns)
     minorant = minorant_at(problem, columns, rng.normal(0.0, 1.0, stated.n_rows), 0.4)
     for lower in np.quantile(instance.objectives, [0.2, 0.6]):
-        holds = dual_sweep._holds_zero(minorant) and size > 1
+        holds = minorant.holds_zero and size > 1
         none, zero = np.zeros(0, np.int64), np.zeros(len(minorant.omega))
         screen = dual_sweep._screen(minorant, none, zero, np.arange(m), lower) if holds else None
         for i in range(m - size + 1):

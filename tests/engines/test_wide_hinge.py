@@ -109,13 +109,13 @@ def test_a_budget_that_ends_in_the_sweep_leaves_a_bound(monkeypatch: pytest.Monk
     problem = sparse_probe_problem(X, y, 2, loss="hinge", ridge=0.05)
     optimum = solve(problem, "dual_enumeration").upper_bound
     budget, kind = Budget(), wide_hinge.fastest(60)
-    against = kind.against
+    times = kind.times
 
     def ending(*of: object) -> object:
         budget.interrupted = True
-        return against(*of)  # type: ignore[arg-type]
+        return times(*of)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(kind, "against", ending)
+    monkeypatch.setattr(kind, "times", ending)
     outcome = dual_enumeration.run(task_of(problem, budget))
     assert isinstance(outcome.proof, TreeProof)
     assert 0 <= outcome.lower <= optimum
@@ -132,6 +132,7 @@ def test_products_with_given_vectors_err_by_less_than_delta(
     given = np.concatenate([vectors[:3], -vectors[3:6], np.sqrt(rng.dirichlet(np.ones(n), 4))])
     with ThreadPoolExecutor(2) as pool:
         made = short_type(20, n, lambda part: vectors[part], pool)
-    T, delta = made.against(given, slice(1, 17), never)
+    rounded, delta = made.rounded(given)
+    T = made.times(rounded, slice(1, 17), never)
     assert T is not None
     assert np.abs(T - given @ vectors[1:17].T).max() <= delta

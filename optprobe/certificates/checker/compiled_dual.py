@@ -414,17 +414,20 @@ class Twin:
 
     def below(self, sets: Ints, lower: float) -> Ints:
         """As `minorant.below`, for any number of sets."""
-        parts = [at + self._below(sets[at : at + AT_ONCE], lower) for at in range(0, len(sets), AT_ONCE)]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
-
-    def _below(self, sets: Ints, lower: float) -> Ints:
-        self.limits.check()
-        places, products, left = sets, self.products, np.arange(len(sets))
+        places, products, found = sets, self.products, [np.zeros(0, dtype=np.int64)]
         if products is None:
             columns, inverse = np.unique(sets, return_inverse=True)
             places = inverse.reshape(sets.shape)
             Z = self.minorant.Z[columns]
             products = (Z * self.minorant.omega) @ Z.T
+        for at in range(0, len(sets), AT_ONCE):
+            part = slice(at, at + AT_ONCE)
+            found.append(at + self._below(sets[part], places[part], products, lower))
+        return np.concatenate(found)
+
+    def _below(self, sets: Ints, places: Ints, products: Floats, lower: float) -> Ints:
+        self.limits.check()
+        left = np.arange(len(sets))
         for Z, box, numbers in self.passes:
             found = np.empty(len(left), dtype=np.int64)
             some = np.ascontiguousarray(sets[left]), np.ascontiguousarray(places[left])

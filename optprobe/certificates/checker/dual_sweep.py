@@ -57,7 +57,7 @@ def check_dual_sweep(
     problem.limits.work(4.0 * n * m * m + (5.0 if fast else 30.0) * m**size, "the sweep")
     minorant = minorant_at(problem, columns, arrays["reference"], box)
     screen = None
-    if _holds_zero(minorant):
+    if minorant.holds_zero:
         screen = _screen(minorant, np.zeros(0, np.int64), np.zeros(len(minorant.omega)), np.arange(m), lower)
 
     def left(i: int) -> Iterator[Ints]:
@@ -115,11 +115,6 @@ def _together(parts: Iterator[Ints]) -> Iterator[Ints]:
             waiting = []
     if waiting:
         yield np.concatenate(waiting)
-
-
-def _holds_zero(minorant: Minorant) -> bool:
-    """Whether x = 0 lies in the box, as the screen without a prefix needs."""
-    return bool((minorant.low <= 0).all() and (minorant.high >= 0).all())
 
 
 @dataclass(frozen=True)
@@ -319,7 +314,7 @@ class PairLeaves:
         pairs = np.stack([free[first], free[second]], axis=1)
         if len(pairs) > len(free):
             pairs = pairs[_open_by_prefix(self.minorant, prefix, pairs, lower)]
-        at_once = SETS if self.twin is None else MANY
+        at_once = SETS if self.twin is None else max(1, len(pairs))
         for at in range(0, len(pairs), at_once):
             self.problem.limits.check()
             part = pairs[at : at + at_once]

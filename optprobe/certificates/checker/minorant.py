@@ -65,6 +65,11 @@ class Minorant:
         """Relative error of a product <u, v>, against |u| |v|."""
         return gamma(len(self.omega) + 8)
 
+    @property
+    def holds_zero(self) -> bool:
+        """Whether x = 0 lies in the box, as a screen without a prefix needs."""
+        return bool((self.low <= 0).all() and (self.high >= 0).all())
+
     def of(self, problem: Problem, columns: Ints) -> Minorant:
         """The same for other columns: omega, the box and zc are the reference's alone."""
         used, Z = problem.w > 0, problem.Z.T[columns]

@@ -83,7 +83,7 @@ def check_in_blocks(problem: Problem, columns: Ints, around: Minorant, lower: fl
     held = 1.5 * problem.Z.size + THREADS * 32.0 * max(VALUES, n * size)
     limits.room(held, "the sweep")
     screen = None
-    if size == 2 and (around.low <= 0).all() and (around.high >= 0).all():
+    if size == 2 and around.holds_zero:
         limits.room(held + 1.0 * n * m + THREADS * 12.0 * ROWS * COLUMNS, "the sweep")
         limits.work(3.0 * n * m * m / FASTER + 0.5 * PAIR * m * m, "the sweep")
         screen = Screen.of(problem, columns, around, lower)

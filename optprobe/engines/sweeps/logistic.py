@@ -42,10 +42,11 @@ FIT_COST = 60.0
 """Of an exact fit, in bounds of a single set."""
 
 
-def _centred_share(none: Floats, y: Floats, w: Floats, fit: Floats, constant: float, box: float) -> float:
-    """The largest of `SHARES` at which a reference is centred, or the least; ``none`` are no neurons of its rows."""
+def _centred_share(y: Floats, w: Floats, fit: Floats, constant: float, box: float) -> float:
+    """The largest of `SHARES` at which a reference is centred, or the least."""
+    no_neurons = np.empty((0, len(y)))
     for share in SHARES:
-        if Minorant.at(none, y, w, constant + share * (fit - constant), box).centred:
+        if Minorant.at(no_neurons, y, w, constant + share * (fit - constant), box).centred:
             break
     return share
 
@@ -87,7 +88,7 @@ class MinorantSweep(DualSweep):
             for box in BOXES:
                 if self.task.budget.over:
                     return best
-                share = _centred_share(neurons[:0], y, w, fit[used], constant, box)
+                share = _centred_share(y, w, fit[used], constant, box)
                 minorant = Minorant.at(neurons, y, w, constant + share * (fit[used] - constant), box)
                 if not minorant.centred or minorant.base < threshold:
                     continue
@@ -95,8 +96,7 @@ class MinorantSweep(DualSweep):
                 found = min(found, cost)
                 if cost < least:
                     carried = reference_at(problem, small, coef, intercept, box).fit
-                    on_all = self.y, self.w, carried[self.used], constant, box
-                    share = min(share, _centred_share(np.empty((0, len(self.used))), *on_all))
+                    share = min(share, _centred_share(self.y, self.w, carried[self.used], constant, box))
                     best, least = Reference(constant + share * (carried - constant), box), cost
             worse = 0 if found <= least else worse + 1
             if worse > 1:

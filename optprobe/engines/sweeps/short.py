@@ -59,13 +59,14 @@ class Short:
 
     def product(self, rows: slice | Ints, columns: slice, late: Late) -> Singles | None:
         """T of some vectors with others, shape (len(rows), len(columns)); None where time is up."""
-        return self._times(self.vectors[rows], columns, late)
+        return self.times(self.vectors[rows], columns, late)
 
-    def against(self, given: Floats, columns: slice, late: Late) -> tuple[Singles | None, float]:
-        """The same of vectors of norm at most 1 that are given, shape (m, n), and its delta."""
-        return self._times(given.astype(np.float32), columns, late), self.delta
+    def rounded(self, given: Floats) -> tuple[Singles, float]:
+        """Other vectors of norm at most 1, shape (m, n), for `times`, and the delta of their products."""
+        return given.astype(np.float32), self.delta
 
-    def _times(self, a: Singles, columns: slice, late: Late) -> Singles | None:
+    def times(self, a: Singles, columns: slice, late: Late) -> Singles | None:
+        """T of rounded vectors with some of these; None where time is up."""
         b = self.vectors[columns]
         T = np.zeros((len(a), len(b)), dtype=np.float32)
         for start in range(0, a.shape[1], SUMMED):
@@ -107,15 +108,16 @@ class Half:
 
     def product(self, rows: slice | Ints, columns: slice, late: Late) -> Singles | None:
         """T of some vectors with others, shape (len(rows), len(columns)); None where time is up."""
-        if late():
-            return None
-        return _product(self.vectors[rows], self.vectors[columns])
+        return self.times(self.vectors[rows], columns, late)
 
-    def against(self, given: Floats, columns: slice, late: Late) -> tuple[Singles | None, float]:
-        """The same of vectors of norm at most 1 that are given, shape (m, n), and its delta."""
+    def rounded(self, given: Floats) -> tuple[Any, float]:
+        """Other vectors of norm at most 1, shape (m, n), for `times`, and the delta of their products."""
         a, error = _rounded(given)
-        T = None if late() else _product(a, self.vectors[columns])
-        return T, self._delta(max(self.error, error))
+        return a, self._delta(max(self.error, error))
+
+    def times(self, a: Any, columns: slice, late: Late) -> Singles | None:
+        """T of rounded vectors with some of these; None where time is up."""
+        return None if late() else _product(a, self.vectors[columns])
 
 
 def _rounded(given: Floats) -> tuple[Any, float]:

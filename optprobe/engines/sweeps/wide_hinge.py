@@ -51,21 +51,22 @@ class WideHingeSweep(HingeSweep):
             return super().finished()
 
     def _prepare(self, pool: ThreadPoolExecutor) -> None:
-        roots = np.sqrt(self.w) * (1 - NORM)
+        self.roots = np.sqrt(self.w)
+        shortened = self.roots * (1 - NORM)
 
         def block(part: slice) -> Floats:
             q = self.multiplied(part)
-            q *= roots
+            q *= shortened
             return q
 
-        self.roots = np.sqrt(self.w)
         self.short = fastest(len(self.w))(len(self.columns), len(self.w), block, pool)
 
     def _pairs(self, singles: Singles) -> Iterator[Ints]:
         first, m, late = int(singles.block[0]), len(self.columns), self.task.budget.late
-        vectors, out = singles.weighted / self.roots, np.empty(PARTNERS, dtype=np.int64)
+        vectors, delta = self.short.rounded(singles.weighted / self.roots)
+        out = np.empty(PARTNERS, dtype=np.int64)
         for left in range(first, m, COLUMNS):
-            T, delta = self.short.against(vectors, slice(left, min(left + COLUMNS, m)), late)
+            T = self.short.times(vectors, slice(left, min(left + COLUMNS, m)), late)
             if T is None:
                 return
             room = 2 * self.ridge * np.maximum(singles.value - self.threshold, 0.0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from made_cases import made_rows
 
@@ -24,6 +26,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what ru
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("OPTPROBE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def threads_of_torch() -> tuple[int, int]:
+    """How many this thread and a new one use."""
+    with ThreadPoolExecutor(1) as pool:
+        return torch.get_num_threads(), pool.submit(torch.get_num_threads).result()
+
+
+@pytest.fixture(autouse=True)
+def _the_threads_of_torch_are_given_back() -> Iterator[None]:
+    """Activations have the same bits only with as many threads: nothing leaves another number behind."""
+    before = threads_of_torch()
+    yield
+    after = threads_of_torch()
+    torch.set_num_threads(before[0])
+    assert after == before
 
 
 @pytest.fixture(scope="session")

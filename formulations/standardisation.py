@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-BLOCK = 64
-"""Columns that are standardised together; every core takes some."""
+VALUES = 1 << 17
+"""Of a matrix, whose columns are standardised together: what a core keeps near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Standardisation:
     def whole(self, X: NDArray[Any]) -> Floats:
         """All columns of X, shape (n, n_neurons), standardised, one contiguous after the other."""
         Z = np.empty(X.shape, dtype=np.float64, order="F")
-        _in_blocks(lambda block: self.apply(X[:, block], block, Z[:, block]), X.shape[1])
+        _in_blocks(lambda block: self.apply(X[:, block], block, Z[:, block]), X.shape)
         return Z
 
 
@@ -83,20 +83,22 @@ def standardisation(X: NDArray[Any], w: Floats) -> Standardisation:
     total_weight = total(w.copy())
 
     def one(block: slice) -> None:
-        columns = X[:, block].astype(np.float64)
+        columns = X[:, block].astype(np.float64, order="F")
         columns[~used] = columns[np.argmax(used)]  # any used row: the weight 0 takes it out of every sum
         varies = columns.min(axis=0) < columns.max(axis=0)
         parts = _of_columns(columns if varies.all() else columns[:, varies], w[:, None], total_weight)
         for whole, part in zip((shift, rest, inv_scale), parts):
             whole[block][varies] = part
 
-    _in_blocks(one, X.shape[1])
+    _in_blocks(one, X.shape)
     return Standardisation(shift, rest, inv_scale)
 
 
-def _in_blocks(function: Callable[[slice], Any], n_columns: int) -> None:
+def _in_blocks(function: Callable[[slice], Any], shape: tuple[int, ...]) -> None:
     """Call a function for every block of columns, on all cores: no column depends on another."""
-    blocks = [slice(start, start + BLOCK) for start in range(0, n_columns, BLOCK)]
+    n, n_columns = shape
+    step = max(1, VALUES // max(1, n))
+    blocks = [slice(start, start + step) for start in range(0, n_columns, step)]
     if len(blocks) == 1:
         function(blocks[0])
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def sampled(problem: SparseProbeProblem) -> SparseProbeProblem:
         return problem
     small = replace(
         problem,
-        X=problem.X[rows],
+        X=_taken(problem.X, rows),
         y=problem.y[rows],
         w=weights / weights.sum(),
         sample_weight=None,
@@ -54,6 +55,11 @@ def sampled(problem: SparseProbeProblem) -> SparseProbeProblem:
         origin=Origin(),
     )
     return problem if small.size < problem.size else small
+
+
+def _taken(X: NDArray[Any], rows: Ints) -> NDArray[Any]:
+    """Some rows in the order of memory that X has: column by column where its columns are contiguous."""
+    return np.take(X.T, rows, axis=1).T if X.flags.f_contiguous else X[rows]
 
 
 def _drawn(w: Floats, rows: Ints, count: int, rng: np.random.Generator) -> tuple[Ints, Floats]:

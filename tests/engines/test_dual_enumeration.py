@@ -20,6 +20,7 @@ from optprobe.engines.kernels import minorant as kernels
 from optprobe.engines.outcome import Reference
 from optprobe.engines.sweeps.hinge import HingeSweep
 from optprobe.engines.sweeps.logistic import MinorantSweep
+from optprobe.engines.sweeps.short import one_thread_a_product
 from optprobe.engines.sweeps.wide_hinge import WideHingeSweep
 from optprobe.engines.trees.pair_leaves import PairLeaves
 
@@ -157,7 +158,8 @@ def test_what_a_hinge_sweep_closes_is_not_below_the_target(kind: str, seed: int)
         for sweep in sweeps:
             sweep.found.upper = float(target) + sweep.slack / 2
             starts = range(0, len(sweep.columns), sweep.firsts)
-            opened.append([sweep.columns[part] for start in starts for part in sweep._open(start)])
+            with one_thread_a_product():
+                opened.append([sweep.columns[part] for start in starts for part in sweep._open(start)])
         for left in opened:
             found = {tuple(sorted(row)) for part in left for row in part.tolist()}
             assert below <= found

@@ -13,6 +13,7 @@ from formulations import SparseProbeProblem, fit_supports, rounding_margin, spar
 from optprobe.engines import solve
 from optprobe.engines.budget import Budget
 from optprobe.engines.engine import Task
+from optprobe.engines.kernels.singles import sums_of_singles
 from optprobe.engines.sweeps import singles
 from optprobe.engines.sweeps.singles import FEW, SingleSweep, bounds_at
 from optprobe.heuristics import sample
@@ -35,9 +36,38 @@ def test_no_bound_is_above_the_objective(kind: str, seed: int, size: float) -> N
     points = size * rng.standard_normal((len(columns), 2))
     margin = rounding_margin(problem)
     for _ in range(6):
-        bounds, points = bounds_at(problem.Z.T[columns], problem.y, problem.w, problem.ridge, points)
+        bounds, points = bounds_at(problem.Z.T, columns, problem.y, problem.w, problem.ridge, points)
         assert (bounds <= objectives + margin).all()
         assert np.isfinite(points).all()
+
+
+@pytest.mark.parametrize("label", [-1.0, 1.0])
+def test_sums_of_one_row_err_by_less_than_is_supposed(label: float) -> None:
+    """Predictions of all sizes, in numbers of more digits; beyond the farthest, what is said of it."""
+    rng = np.random.default_rng(0)
+    sizes = np.concatenate([10.0 ** rng.uniform(-20, 2.84, 5000), 0.01 * np.arange(4000)])
+    f = np.concatenate([-sizes, sizes])
+    points = np.stack([np.zeros(len(f)), f], axis=1)
+    one = np.ones((1, 1))
+    sums = sums_of_singles(one, np.zeros(len(f), dtype=np.int64), np.array([label]), one[0], points).T
+    margin = np.abs(f.astype(np.longdouble))
+    e = np.exp(-margin)
+    t = np.where(label * f > 0, e, 1) / (1 + e)
+    D, H = e / (1 + e) ** 2, margin * e / (1 + e) + np.log1p(e)
+    size = 16 * np.finfo(float).eps / 2
+    for found, exact in zip(sums, (-label * t, -label * t, D, D, D, D * f)):
+        assert (np.abs(found - exact) <= size * np.abs(exact)).all()
+    assert (np.abs(sums[6] - H) <= size).all()
+
+
+@pytest.mark.parametrize("far", [701.0, 1e9, 1e308, np.inf, np.nan])
+def test_predictions_beyond_any_size_still_have_sums_of_some_prediction(far: float) -> None:
+    rng = np.random.default_rng(0)
+    Z, y, w = rng.standard_normal((3, 700)), np.where(np.arange(700) % 2, 1.0, -1.0), np.full(700, 1 / 700)
+    sums = sums_of_singles(Z, np.arange(3), y, w, np.array([[far, 1.0], [-far, far], [1.0, -far]]))
+    assert np.isfinite(sums).all()
+    assert (sums[:, 2] <= 0.25).all()
+    assert (sums[:, 6] <= np.log(2)).all()
 
 
 def test_bounds_reach_the_objective() -> None:
@@ -47,7 +77,7 @@ def test_bounds_reach_the_objective() -> None:
     problem = sparse_probe_problem(X, np.where(X[:, 0] + rng.standard_normal(200) > 0, 1, -1), 1, ridge=0.01)
     points = np.zeros((20, 2))
     for _ in range(8):
-        bounds, points = bounds_at(problem.Z.T, problem.y, problem.w, problem.ridge, points)
+        bounds, points = bounds_at(problem.Z.T, np.arange(20), problem.y, problem.w, problem.ridge, points)
     assert bounds == pytest.approx(fit_supports(problem, np.arange(20)[:, None]).objective, abs=1e-9)
 
 
@@ -55,7 +85,8 @@ def test_bounds_reach_the_objective() -> None:
 def test_a_constant_far_off_gives_no_bound_or_a_valid_one(f: float) -> None:
     y = np.array([1.0, -1.0, 1.0, 1.0])
     problem = sparse_probe_problem(np.array([[0.0], [1.0], [2.0], [5.0]]), y, 1, ridge=0.1)
-    bounds, points = bounds_at(problem.Z.T, problem.y, problem.w, problem.ridge, np.array([[0.0, f]]))
+    first, at = np.arange(1), np.array([[0.0, f]])
+    bounds, points = bounds_at(problem.Z.T, first, problem.y, problem.w, problem.ridge, at)
     assert bounds[0] <= fit_supports(problem, [[0]]).objective[0] + 1e-12
     assert np.isfinite(points).all()
     if abs(f) > 3:

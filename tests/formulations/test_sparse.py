@@ -49,7 +49,7 @@ def test_no_column_depends_on_another(dtype: Any, block: int, monkeypatch: pytes
     """In blocks of any size, on several cores, in either order of memory and alone: the same bits."""
     weights = RNG.random(50) * (RNG.random(50) < 0.8)
     values = (X + 1e6 * RNG.random(30)).astype(dtype)
-    monkeypatch.setattr(import_module("formulations.standardisation"), "BLOCK", block)
+    monkeypatch.setattr(import_module("formulations.standardisation"), "VALUES", 50 * block)
     stated = [
         sparse_probe_problem(matrix, Y, 1, sample_weight=weights) for matrix in (values, np.asfortranarray(values))
     ]

@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from formulations import SparseProbeProblem
 from optprobe.engines.bounds.minorant import BOXES
 from optprobe.engines.budget import Progress
+from optprobe.engines.kernels.singles import sums_of_singles
 from optprobe.engines.outcome import Reference, SweepProof
 from optprobe.engines.sweeps.dual_sweep import DualSweep
 from optprobe.heuristics.sample import sampled
@@ -47,8 +48,8 @@ PASSES, FEW = 6, 16
 """Passes over all rows, at most; so many neurons that are left by one are fitted instead."""
 SHIFT = 0.5
 """Largest |delta| at which there is a bound."""
-VALUES = 1 << 17
-"""Of Z, that are worked on at once: what a core keeps near."""
+AT_ONCE = 64
+"""Neurons that are bounded together; every core takes some."""
 
 
 class SingleSweep(DualSweep):
@@ -101,39 +102,30 @@ def _bounds(
     Once time is up, there are no bounds for the rest, and its points stay.
     """
     neurons, y, w, ridge = problem.Z.T, problem.y, problem.w, problem.ridge
-    step = max(1, VALUES // problem.n_rows)
 
     def of(at: int) -> tuple[Floats, Floats]:
-        part = points[at : at + step]
+        part = points[at : at + AT_ONCE]
         if late():
             return np.full(len(part), -np.inf), part
-        return bounds_at(neurons[columns[at : at + step]], y, w, ridge, part)
+        return bounds_at(neurons, columns[at : at + AT_ONCE], y, w, ridge, part)
 
-    found = list(pool.map(of, range(0, len(columns), step)))
+    found = list(pool.map(of, range(0, len(columns), AT_ONCE)))
     return np.concatenate([bounds for bounds, _ in found]), np.concatenate([moved for _, moved in found])
 
 
-def bounds_at(Z: Floats, y: Floats, w: Floats, ridge: float, points: Floats) -> tuple[Floats, Floats]:
-    """Lower bounds of F({j}) for neurons Z (m, n_rows), each at its coefficient and intercept, shape (m, 2).
+def bounds_at(
+    neurons: Floats, columns: Ints, y: Floats, w: Floats, ridge: float, points: Floats
+) -> tuple[Floats, Floats]:
+    """Lower bounds of F({j}) for columns (m,) of neurons (n_neurons, n_rows), each at its coefficient and intercept.
 
-    Returns the bounds, -inf where the theorem gives none, and the points after one step of Newton's method.
+    Returns the bounds, -inf where the theorem gives none, and the points (m, 2) after one step of Newton's method.
     """
-    b, b0 = points.T
+    g0, g1, h0, h1, h2, wDf, entropy = sums_of_singles(neurons, columns, y, w, points).T
     with np.errstate(all="ignore"):
-        f = b[:, None] * Z + b0[:, None]
-        margin = y * f
-        e = np.exp(-np.abs(margin))
-        q = 1.0 / (1.0 + e)
-        a = np.where(margin > 0, e, 1.0) * q * -y
-        D = e * q * q
-        entropy = np.abs(margin) * e * q - np.log(q)
-        wD, wDz = D * w, D * w * Z
-        h0, h1, h2, wDf = wD.sum(axis=1), wDz.sum(axis=1), (wDz * Z).sum(axis=1), (wD * f).sum(axis=1)
-        g0, g1 = a @ w, ((a * w) * Z).sum(axis=1)
         delta = -g0 / h0
         v = g1 + delta * h1
-        bounds = entropy @ w - delta * wDf - 0.5 * h0 * (delta / (1 - np.abs(delta))) ** 2 - v * v / (2 * ridge)
-        gradient, curvature = g1 + ridge * b, h2 + ridge
+        bounds = entropy - delta * wDf - 0.5 * h0 * (delta / (1 - np.abs(delta))) ** 2 - v * v / (2 * ridge)
+        gradient, curvature = g1 + ridge * points[:, 0], h2 + ridge
         determinant = curvature * h0 - h1 * h1
         step = np.stack([gradient * h0 - g0 * h1, curvature * g0 - gradient * h1]) / determinant
         step *= np.minimum(1.0, LONGEST / np.abs(step).max(axis=0))

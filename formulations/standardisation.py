@@ -97,7 +97,7 @@ def standardisation(X: NDArray[Any], w: Floats) -> Standardisation:
 def _in_blocks(function: Callable[[slice], Any], shape: tuple[int, ...]) -> None:
     """Call a function for every block of columns, on all cores: no column depends on another."""
     n, n_columns = shape
-    step = max(1, VALUES // max(1, n))
+    step = max(1, VALUES // n)
     blocks = [slice(start, start + step) for start in range(0, n_columns, step)]
     if len(blocks) == 1:
         function(blocks[0])

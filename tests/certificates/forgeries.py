@@ -121,6 +121,13 @@ def lower_both(by: float) -> Change:
 
 def _claims() -> Iterator[tuple[str, str, Change]]:
     """Name, what the rejection says, and the change."""
+    yield from _results()
+    yield from _problems()
+    yield from _data_and_proofs()
+    yield from _authors()
+
+
+def _results() -> Iterator[tuple[str, str, Change]]:
     result = "result"
     yield "upper bound too low", "reaches", lower_both(1e-6)
     yield "intercept moved", "reaches", put(result, "intercept", value=lambda v: v + 0.3)
@@ -142,6 +149,9 @@ def _claims() -> Iterator[tuple[str, str, Change]]:
     yield "support too large", "columns", put(result, "support", value=[0, 1, 2])
     yield "support nested", "whole", put(result, "support", value=lambda s: [s])
     yield "support an object", "list", put(result, "support", value={"0": 0})
+
+
+def _problems() -> Iterator[tuple[str, str, Change]]:
     yield "ridge as text", "ridge", put("problem", "ridge", value="0.05")
     yield "ridge whole", "ridge", put("problem", "ridge", value=1)
     yield "ridge subnormal", "ridge", put("problem", "ridge", value=1e-309)
@@ -162,6 +172,9 @@ def _claims() -> Iterator[tuple[str, str, Change]]:
     yield "among text", "list", put("problem", "among", value="01234")
     yield "among negative", "whole", put("problem", "among", value=[-1, 0, 1])
     yield "among without the support", "not among", put("problem", "among", value=[2, 4])
+
+
+def _data_and_proofs() -> Iterator[tuple[str, str, Change]]:
     yield "rows as text", "n_rows", put("data", "n_rows", value="24")
     yield "rows of another number", "", put("data", "n_rows", value=25)
     yield "no rows", "n_rows", put("data", "n_rows", value=0)
@@ -177,6 +190,9 @@ def _claims() -> Iterator[tuple[str, str, Change]]:
     yield "no author", "entries", lambda draft, case: draft.claim.pop("author")
     yield "box of a whole", "", put("proof", "box", value=1)
     yield "box too wide", "box|proves", put("proof", "box", value=0.99)
+
+
+def _authors() -> Iterator[tuple[str, str, Change]]:
     yield "scope null", "scope", put("author", "scope", value=None)
     yield "scope a list", "scope", put("author", "scope", value=["split"])
     yield "scope of control characters", "printable", put("author", "scope", value={"model": "\r\x1b[2Kaccepted"})

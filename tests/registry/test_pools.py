@@ -20,11 +20,6 @@ Y = np.where(X[:, 1] - X[:, 5] + 0.5 * RNG.standard_normal(60) > 0, 1, -1)
 PROBLEM = op.sparse_probe_problem(X, Y, 2, loss="squared", ridge=0.05)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> op.Registry:
-    return op.Registry(tmp_path / "registry")
-
-
 @pytest.fixture(scope="module")
 def pooled() -> Certificate:
     return op.solve(PROBLEM, pool=2).certificate()
